@@ -1,0 +1,1 @@
+"""A user agent: join a room, speak, listen, leave."""

@@ -1,0 +1,1 @@
+"""The wires: bytes to messages and back. Nothing here knows what a room is."""

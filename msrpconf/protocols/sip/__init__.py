@@ -1,0 +1,1 @@
+"""SIP (RFC 3261): values, messages, transactions, dialogs and transports."""

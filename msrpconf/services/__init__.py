@@ -1,0 +1,1 @@
+"""What listens, connects and keeps time: Twisted services and their composition."""
