@@ -1,0 +1,114 @@
+"""Frames on their way out, made once and shared by all who get them.
+
+A message to a room goes to hundreds of sessions, and all that differs between
+the copies is their To-Path and From-Path. So an `OutgoingFrame` is made once,
+and each session puts its own prebuilt paths between two of its parts as it
+writes (see `Session.forward`): no octet of a body is copied for a recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msrpconf.protocols.msrp.frame import Continuation, new_transaction
+
+MAX_UNINTERRUPTED = 2048
+"""Octets of body above which a chunk must say that it may be interrupted (RFC 4975 §7.1.1)."""
+
+
+class OutgoingFrame:
+    """A SEND or REPORT but for its paths.
+
+    On the wire it is `start`, the session's paths, `middle`, `end`. `middle`
+    holds the other headers and the body with the CRLF that follows it; `size`
+    counts the octets of all three. Never changed once made.
+    """
+
+    __slots__ = ("end", "flag", "method", "middle", "size", "start", "transaction")
+
+    def __init__(
+        self, method: bytes, transaction: bytes, middle: bytes, flag: Continuation
+    ) -> None:
+        self.method = method
+        self.transaction = transaction
+        self.flag = flag
+        self.start = b"MSRP %b %b\r\n" % (transaction, method)
+        self.middle = middle
+        self.end = b"-------%b%b\r\n" % (transaction, flag.value)
+        self.size = len(self.start) + len(middle) + len(self.end)
+
+    def renamed(self, suffix: bytes) -> OutgoingFrame:
+        """The same frame under a transaction identifier of its own.
+
+        For sessions that share a connection: there, two frames of one
+        identifier could not be told apart by who answers them. The new
+        identifier begins with the old one, so it is not in the body either.
+        """
+        return OutgoingFrame(self.method, self.transaction + suffix, self.middle, self.flag)
+
+
+def send_frame(
+    message_id: bytes,
+    content_type: bytes,
+    data: Sequence[bytes],
+    start: int = 1,
+    total: int | None = None,
+    flag: Continuation = Continuation.COMPLETE,
+    *,
+    failure_report: bytes = b"partial",
+    success_report: bool = False,
+) -> OutgoingFrame:
+    """A SEND with a chunk of a message (RFC 4975 §7.1.1).
+
+    `data` are the octets in pieces, `start` the position of the first of them
+    in the message, from 1; `total` the octets of the message, None where they
+    are not known yet. `failure_report` is ``b"partial"`` by default: who gets
+    the copy of a room's message answers errors only.
+    """
+    length = sum(map(len, data))
+    end = b"%d" % (start + length - 1) if length <= MAX_UNINTERRUPTED else b"*"
+    octets = b"".join(data)
+    transaction = new_transaction()
+    while b"-------" + transaction in octets:
+        transaction = new_transaction()
+    middle = b"Message-ID: %b\r\nByte-Range: %d-%b/%b\r\n%bContent-Type: %b\r\n\r\n%b\r\n" % (
+        message_id,
+        start,
+        end,
+        b"*" if total is None else b"%d" % total,
+        _reports(failure_report, success_report),
+        content_type,
+        octets,
+    )
+    return OutgoingFrame(b"SEND", transaction, middle, flag)
+
+
+def abort_frame(message_id: bytes, content_type: bytes, start: int) -> OutgoingFrame:
+    """The chunk that says that the rest of a message will not come (RFC 4975 §7.1)."""
+    return send_frame(message_id, content_type, (), start, None, Continuation.ABORTED)
+
+
+def bodiless_send(message_id: bytes) -> OutgoingFrame:
+    """The SEND without a body that binds a session to a connection (RFC 4975 §5.4, §7.1)."""
+    middle = b"Message-ID: %b\r\nByte-Range: 1-0/0\r\n" % message_id
+    return OutgoingFrame(b"SEND", new_transaction(), middle, Continuation.COMPLETE)
+
+
+def report_frame(
+    message_id: bytes, first: int, last: int, total: int | None, status: int, comment: bytes
+) -> OutgoingFrame:
+    """A REPORT on octets `first` to `last` of a received message (RFC 4975 §7.1.2)."""
+    middle = b"Message-ID: %b\r\nByte-Range: %d-%d/%b\r\nStatus: 000 %d %b\r\n" % (
+        message_id,
+        first,
+        last,
+        b"*" if total is None else b"%d" % total,
+        status,
+        comment,
+    )
+    return OutgoingFrame(b"REPORT", new_transaction(), middle, Continuation.COMPLETE)
+
+
+def _reports(failure_report: bytes, success_report: bool) -> bytes:
+    lines = b"" if failure_report == b"yes" else b"Failure-Report: %b\r\n" % failure_report
+    return lines + b"Success-Report: yes\r\n" if success_report else lines
