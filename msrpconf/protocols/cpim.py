@@ -29,6 +29,8 @@ from datetime import datetime
 
 from attrs import frozen
 
+from msrpconf.protocols.text import shown
+
 #: The longest pair of heads that is read, in octets, with both blank lines.
 MAX_HEAD = 8192
 
@@ -85,12 +87,12 @@ class CpimAddress:
         if not text.endswith(">"):
             if "<" in text:
                 raise CpimError(
-                    f"CPIM address must end with the '>' that closes its URI: {_shown(text)}"
+                    f"CPIM address must end with the '>' that closes its URI: {shown(text)}"
                 )
             return cls(_checked_uri(text.strip(" \t"), text))
         start = text.rfind("<")
         if start < 0:
-            raise CpimError(f"CPIM address has a '>' and no '<': {_shown(text)}")
+            raise CpimError(f"CPIM address has a '>' and no '<': {shown(text)}")
         uri = _checked_uri(text[start + 1 : -1], text)
         if not start:
             return cls(uri)
@@ -200,12 +202,12 @@ def parse_cpim_head(data: bytes) -> CpimHead | None:
     for line in lines:
         name, colon, rest = line.partition(":")
         if not colon:
-            raise CpimError(f"CPIM header has no colon: {_shown(line)}")
+            raise CpimError(f"CPIM header has no colon: {shown(line)}")
         headers.append((name, rest))
         kind = name
         if name not in _CORE:
             if not name or not _NAME_CHARACTERS.issuperset(name):
-                raise CpimError(f"CPIM header name has a character it must not: {_shown(name)}")
+                raise CpimError(f"CPIM header name has a character it must not: {shown(name)}")
             if prefixes is None or "." not in name:
                 continue
             prefix, _, kind = name.partition(".")
@@ -279,13 +281,13 @@ def build_cpim_head(
         lines.append(f"Subject: {subject.translate(_TO_ESCAPE)}")
     for name, value in headers:
         if not name or not _NAME_CHARACTERS.issuperset(name):
-            raise CpimError(f"not the name of a CPIM header: {_shown(name)}")
+            raise CpimError(f"not the name of a CPIM header: {shown(name)}")
         lines.append(f"{name}: {value.translate(_TO_ESCAPE)}")
     lines.append("")
     for name, value in (("Content-Type", content_type), *content_headers):
         line = f"{name}: {value}"
         if _has_controls(line) or not name or not _NAME_CHARACTERS.issuperset(name):
-            raise CpimError(f"not a MIME header of one line: {_shown(line)}")
+            raise CpimError(f"not a MIME header of one line: {shown(line)}")
         lines.append(line)
     lines.append("\r\n")
     # A lone surrogate has no UTF-8; a question mark reads better than no message at all.
@@ -293,11 +295,6 @@ def build_cpim_head(
 
 
 _CORE = frozenset(("From", "To", "cc", "DateTime", "Subject", "NS"))
-
-
-def _shown(text: str) -> str:
-    """Text of a peer for an error's message: quoted, escaped, not longer than a line."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _blank_line(data: bytes, start: int) -> tuple[int, int]:
@@ -340,10 +337,10 @@ def _checked_uri(uri: str, value: str) -> str:
         uri = _unescape(uri)
     if not uri[:1].isalpha() or ":" not in uri or not _NOT_IN_URI.isdisjoint(uri):
         raise CpimError(
-            f"CPIM address must have a URI such as <sip:user@example.com>: {_shown(value)}"
+            f"CPIM address must have a URI such as <sip:user@example.com>: {shown(value)}"
         )
     if not uri.isprintable() and _has_controls(uri):
-        raise CpimError(f"CPIM address has a control character in its URI: {_shown(value)}")
+        raise CpimError(f"CPIM address has a control character in its URI: {shown(value)}")
     return uri
 
 
@@ -355,14 +352,14 @@ def _formal_name(name: str, value: str) -> str | None:
     """The name before the URI of an address, without quotes and escapes."""
     if name[:1] != '"':
         if "<" in name or ">" in name:
-            raise CpimError(f"CPIM header must have one address: {_shown(value)}")
+            raise CpimError(f"CPIM header must have one address: {shown(value)}")
         return _unescape(name) or None
     inside = name[1:-1]
     # Every quote inside must be escaped, the last one not: else the name ends elsewhere than
     # here, and what follows may look like another address.
     bare = inside.replace("\\\\", "").replace('\\"', "")
     if len(name) < 2 or name[-1] != '"' or '"' in bare or bare.endswith("\\"):
-        raise CpimError(f"CPIM address has a name whose quotes do not match: {_shown(value)}")
+        raise CpimError(f"CPIM address has a name whose quotes do not match: {shown(value)}")
     return _unescape(inside) or None
 
 
@@ -410,7 +407,7 @@ def _namespace(value: str) -> tuple[str, str]:
     """The prefix and the URI of an NS header's value; no prefix is "" (RFC 3862 §4.6)."""
     prefix, bracket, uri = value.partition("<")
     if not bracket or uri[-1:] != ">":
-        raise CpimError(f"CPIM NS header must be 'prefix <URI>': {_shown(value)}")
+        raise CpimError(f"CPIM NS header must be 'prefix <URI>': {shown(value)}")
     return prefix.strip(" \t"), uri[:-1]
 
 
@@ -447,7 +444,7 @@ def _content_headers(data: bytes) -> tuple[tuple[tuple[str, str], ...], str]:
             if not colon or not name or not _NAME_CHARACTERS.issuperset(name):
                 raise CpimError(
                     "CPIM content must start with MIME headers such as 'Content-Type: "
-                    f"text/plain', then a blank line; found {_shown(line)}"
+                    f"text/plain', then a blank line; found {shown(line)}"
                 )
             value = value.strip(" \t")
             if content_type is not None and name.lower() == "content-type":

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from attrs import frozen
 
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
+from msrpconf.protocols.text import shown
 
 #: The port that the standard recommends, for a URI that names none (RFC 4975 §15.4).
 DEFAULT_PORT = 2855
@@ -58,27 +59,27 @@ class MsrpURI:
             try:
                 text = text.decode("ascii")
             except UnicodeDecodeError:
-                raise MsrpSyntaxError(f"MSRP URI must be ASCII: {_shown(text)}") from None
+                raise MsrpSyntaxError(f"MSRP URI must be ASCII: {shown(text)}") from None
         scheme, separator, rest = text.partition("://")
         scheme = scheme.lower()
         if not separator or scheme not in {"msrp", "msrps"}:
-            raise MsrpSyntaxError(f"MSRP URI must start with msrp:// or msrps://: {_shown(text)}")
+            raise MsrpSyntaxError(f"MSRP URI must start with msrp:// or msrps://: {shown(text)}")
         rest, semicolon, after = rest.partition(";")
         if not semicolon:
-            raise MsrpSyntaxError(f"MSRP URI must name its transport, ';tcp': {_shown(text)}")
+            raise MsrpSyntaxError(f"MSRP URI must name its transport, ';tcp': {shown(text)}")
         transport, *parameters = after.split(";")
         if not transport or not _ALPHANUM.issuperset(transport):
             raise MsrpSyntaxError(
-                f"MSRP URI must have the transport first after ';', ';tcp': {_shown(text)}"
+                f"MSRP URI must have the transport first after ';', ';tcp': {shown(text)}"
             )
         authority, _, session_id = rest.partition("/")
         if not _SESSION_ID.issuperset(session_id):
             raise MsrpSyntaxError(
-                f"MSRP URI has a character that a session id must not have: {_shown(text)}"
+                f"MSRP URI has a character that a session id must not have: {shown(text)}"
             )
         userinfo, at, host_port = authority.rpartition("@")
         if not _USERINFO.issuperset(userinfo):
-            raise MsrpSyntaxError(f"MSRP URI has wrong characters before '@': {_shown(text)}")
+            raise MsrpSyntaxError(f"MSRP URI has wrong characters before '@': {shown(text)}")
         host, port = _host_port(host_port, text)
         return cls(
             scheme,
@@ -130,12 +131,6 @@ class MsrpURI:
         )
 
 
-def _shown(text: str | bytes) -> str:
-    """Text of a peer for an error's message, not longer than a line."""
-    shown = ascii(text[:100])
-    return shown if len(text) <= 100 else f"{shown}..."
-
-
 def _host_port(text: str, uri: str) -> tuple[str, int | None]:
     if text.startswith("["):
         address, bracket, rest = text[1:].partition("]")
@@ -143,27 +138,27 @@ def _host_port(text: str, uri: str) -> tuple[str, int | None]:
             IPv6Address(address if bracket and _USERINFO.issuperset(address) else "")
         except ValueError:
             raise MsrpSyntaxError(
-                f"MSRP URI must have an IPv6 address in its brackets: {_shown(uri)}"
+                f"MSRP URI must have an IPv6 address in its brackets: {shown(uri)}"
             ) from None
         host = f"[{address}]"
         colon, port = rest[:1], rest[1:]
         if colon not in {"", ":"}:
-            raise MsrpSyntaxError(f"MSRP URI must have nothing but a port after ']': {_shown(uri)}")
+            raise MsrpSyntaxError(f"MSRP URI must have nothing but a port after ']': {shown(uri)}")
     else:
         host, colon, port = text.partition(":")
         if not host or not _HOST.issuperset(host):
-            raise MsrpSyntaxError(f"MSRP URI must have a host name or address: {_shown(uri)}")
+            raise MsrpSyntaxError(f"MSRP URI must have a host name or address: {shown(uri)}")
     if not colon:
         return host, None
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF):
-        raise MsrpSyntaxError(f"MSRP URI must have a port from 0 to 65535: {_shown(uri)}")
+        raise MsrpSyntaxError(f"MSRP URI must have a port from 0 to 65535: {shown(uri)}")
     return host, int(port)
 
 
 def _parameter(text: str, uri: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     if not name or not _TOKEN.issuperset(name) or not _TOKEN.issuperset(value):
-        raise MsrpSyntaxError(f"MSRP URI has a parameter that is no 'name=value': {_shown(uri)}")
+        raise MsrpSyntaxError(f"MSRP URI has a parameter that is no 'name=value': {shown(uri)}")
     return name, value if equals else None
 
 
