@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 /* A participant that is this far behind is congested, and is dropped. */
-#define QUEUE_LIMIT (4 * 1024 * 1024)
+#define QUEUE_LIMIT (8 * 1024 * 1024)
 #define PATH_LIMIT 512
 #define HEADERS_LIMIT 2048
 #define EVENTS 256

@@ -1,0 +1,1 @@
+"""What the server costs, beside a reference in the same run (see ``bench.py``)."""
