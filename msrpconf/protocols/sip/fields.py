@@ -78,8 +78,8 @@ _COMMON = (
     "WWW-Authenticate",
 )
 
-# Spellings seen all the time, to spare the general way for them.
-_KEYS = {
+#: Keys of spellings seen all the time, to spare the general way for them.
+KNOWN_NAMES = {
     **{name: name.lower() for name in _COMMON},
     **{name.lower(): name.lower() for name in _COMMON},
     **COMPACT,
@@ -89,7 +89,7 @@ _KEYS = {
 
 def header_key(name: str) -> str:
     """The long name of a header field in lower case, for any spelling of it."""
-    key = _KEYS.get(name)
+    key = KNOWN_NAMES.get(name)
     if key is None:
         key = name.lower()
         key = COMPACT.get(key, key)
@@ -125,7 +125,7 @@ class Headers:
 
     def _reindex(self) -> None:
         index: dict[str, list[str]] = {}
-        keys = _KEYS
+        keys = KNOWN_NAMES
         for name, value in self._items:
             key = keys.get(name) or header_key(name)
             if key in index:
@@ -140,12 +140,12 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The first value of that name; None where there is none."""
-        values = self._index.get(_KEYS.get(name) or header_key(name))
+        values = self._index.get(KNOWN_NAMES.get(name) or header_key(name))
         return values[0] if values else None
 
     def get_all(self, name: str) -> list[str]:
         """Every value of that name in order, one for each header field; lists are not split."""
-        return list(self._index.get(_KEYS.get(name) or header_key(name), ()))
+        return list(self._index.get(KNOWN_NAMES.get(name) or header_key(name), ()))
 
     def add(self, name: str, value: str) -> None:
         """Appends a header field."""
@@ -204,10 +204,9 @@ class Headers:
         `name` is a long name in lower case; `parse` gets an empty list where there is none.
         """
         entry = (name, parse)
-        try:
-            result: T = self._parsed[entry]
-        except KeyError:
-            result = self._parsed[entry] = parse(self._index.get(name, []))
+        if entry not in self._parsed:
+            self._parsed[entry] = parse(self._index.get(name, []))
+        result: T = self._parsed[entry]
         return result
 
     def __contains__(self, name: object) -> bool:

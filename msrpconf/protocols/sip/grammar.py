@@ -9,6 +9,9 @@ from urllib.parse import quote, unquote
 
 from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
 
+#: Longest host name in DNS.
+MAX_HOST = 255
+
 #: A parameter is a name and a value; None where there is no value (`;lr`).
 Parameters = tuple[tuple[str, str | None], ...]
 
@@ -18,7 +21,7 @@ TOKEN_CHARS = r"A-Za-z0-9\-.!%*_+`'~"
 UNRESERVED_CHARS = r"A-Za-z0-9\-_.!~*'()"
 VALUE_CHARS = TOKEN_CHARS + r"\[\]:"
 
-QUOTED = r'"(?:[^"\\]|\\.)*+"'
+QUOTED = r'"(?:[^"\\]++|\\.)*+"'
 
 _TOKEN = re.compile(rf"[{TOKEN_CHARS}]+")
 _BARE_VALUE = re.compile(rf"[{VALUE_CHARS}]+")
@@ -254,7 +257,11 @@ def parse_host(text: str) -> str:
             else:
                 return f"[{address}]"
         raise SipSyntaxError(f"expected an IPv6 address in brackets, got {excerpt(text)}")
-    if _HOSTNAME.fullmatch(text) and (not _NUMERIC_TOP.fullmatch(text) or _IPV4.fullmatch(text)):
+    if (
+        len(text) <= MAX_HOST
+        and _HOSTNAME.fullmatch(text)
+        and (not _NUMERIC_TOP.fullmatch(text) or _IPV4.fullmatch(text))
+    ):
         return text.lower()
     raise SipSyntaxError(f"expected a host name or address, got {excerpt(text)}")
 

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from msrpconf.protocols.sip import grammar
 from msrpconf.protocols.sip.accessors import TypedFields
 from msrpconf.protocols.sip.errors import SipParseError, SipSyntaxError, excerpt
-from msrpconf.protocols.sip.fields import Headers, header_key
+from msrpconf.protocols.sip.fields import KNOWN_NAMES, Headers, header_key
 from msrpconf.protocols.sip.headers import Via
 from msrpconf.protocols.sip.status import METHODS, REASONS
 from msrpconf.protocols.sip.uri import URI, OtherURI, SipURI, parse_uri
@@ -137,7 +137,7 @@ Message = Request | Response
 
 
 @frozen
-class Head:
+class Head(TypedFields):
     """The start line and header fields of a message whose framing is not yet settled."""
 
     start_line: str
@@ -172,10 +172,10 @@ class Head:
         request = _answerable(self.start_line, lines)
         return SipParseError(reason, status=status, request=request, fatal=fatal)
 
-    def content_length(self) -> int | None:
+    def body_length(self) -> int | None:
         """The octets that the body must have. Raises `SipParseError`, always fatal."""
         try:
-            return Request("", _UNREADABLE, self.headers).content_length
+            return self.content_length
         except SipSyntaxError as error:
             raise self.error(error.reason, fatal=True) from None
 
@@ -197,8 +197,11 @@ class Head:
 
 def _parse_field(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
-    name = name.rstrip(" \t")
-    if not colon or not grammar.is_token(name) or "\r" in value or "\n" in value:
+    if name not in KNOWN_NAMES:
+        name = name.rstrip(" \t")
+        if not grammar.is_token(name):
+            colon = ""
+    if not colon or "\r" in value or "\n" in value:
         raise SipSyntaxError(f"expected a header field, 'Name: value', got {excerpt(line)}")
     return name, value.strip(" \t")
 
@@ -235,9 +238,10 @@ def _parse_status_line(line: str) -> tuple[int, str]:
 
 def _check(message: Message) -> None:
     """Uses every accessor that a received message may not fail at."""
-    _ = (message.top_via, message.from_, message.to, message.call_id, message.max_forwards)
-    _ = (message.contacts, message.routes, message.record_routes, message.content_type)
+    _ = (message.top_via, message.from_, message.to, message.call_id)
     cseq = message.cseq
+    _ = (message.max_forwards, message.contacts, message.routes, message.record_routes)
+    _ = message.content_type
     if isinstance(message, Request) and cseq.method != message.method:
         raise SipParseError(
             f"CSeq: expected the method {excerpt(message.method)}, got {excerpt(cseq.method)}",
@@ -306,10 +310,12 @@ def parse_message(data: bytes) -> Message:
         start += 2
     end = data.find(b"\r\n\r\n", start)
     if end < 0:
-        raise Head.parse(data[start:]).error("expected an empty line after the header fields")
+        raise Head.parse(data[start:].removesuffix(b"\r\n")).error(
+            "expected an empty line after the header fields"
+        )
     head = Head.parse(data[start:end])
     body = data[end + 4 :]
-    length = head.content_length()
+    length = head.body_length()
     if length is not None and length > len(body):
         raise head.error(
             f"Content-Length: the body has {len(body)} octets, fewer than the {length} announced"

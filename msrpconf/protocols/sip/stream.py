@@ -8,7 +8,7 @@ from msrpconf.protocols.sip.errors import SipParseError
 from msrpconf.protocols.sip.message import Head, Message
 
 #: Default bound of a start line with its header fields, in octets.
-MAX_HEADERS = 65536
+MAX_HEADERS = 32768
 #: Default bound of a body, in octets.
 MAX_BODY = 262144
 
@@ -91,17 +91,13 @@ class StreamParser:
         end = self._buffer.find(b"\r\n\r\n", self._searched)
         if end < 0 or end > self._max_headers:
             if len(self._buffer) > self._max_headers + 3:
-                raise SipParseError(
-                    f"expected at most {self._max_headers} octets of header fields",
-                    status=513,
-                    fatal=True,
-                )
+                raise self._too_long()
             # An end may lie across what we have and what comes next.
             self._searched = max(0, len(self._buffer) - 3)
             return None
         self._searched = 0
         head = Head.parse(self._take(end + 4)[:end])
-        length = head.content_length()
+        length = head.body_length()
         if length is None:
             raise head.error("Content-Length: missing, required on a stream", fatal=True)
         if length > self._max_body:
@@ -112,6 +108,17 @@ class StreamParser:
             )
         self._body_length = length
         return head
+
+    def _too_long(self) -> SipParseError:
+        reason = f"expected at most {self._max_headers} octets of header fields"
+        # What came by now may be enough to tell the sender.
+        whole_lines, line_break, _ = bytes(self._buffer[: self._max_headers]).rpartition(b"\r\n")
+        if not line_break:
+            return SipParseError(reason, status=513, fatal=True)
+        try:
+            return Head.parse(whole_lines).error(reason, 513, fatal=True)
+        except SipParseError as error:
+            return error
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._buffer[:count])

@@ -30,9 +30,7 @@ _SIP_URI = re.compile(
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
 _OPAQUE = re.compile(rf"[{_UNRESERVED}%;/?:@&=+$,\[\]#]+")
-_TEL_NUMBER = re.compile(
-    r"\+[0-9\-.()]*[0-9][0-9\-.()]*|[0-9A-Fa-f*#\-.()]*[0-9A-Fa-f*#][0-9A-Fa-f*#\-.()]*"
-)
+_TEL_NUMBER = re.compile(r"\+[0-9\-.()]+|[0-9A-Fa-f*#\-.()]+")
 _TEL_PARAMETER = re.compile(rf"[A-Za-z0-9\-]+(?:=[{_UNRESERVED}%\[\]/:&+$]+)?")
 _SEPARATORS = str.maketrans("", "", "-.()")
 
@@ -167,6 +165,8 @@ class SipURI:
         """Whether both are the same URI by RFC 3261 section 19.1.4. Not transitive."""
         if not isinstance(other, SipURI):
             return False
+        if self._text is None and other._text is None and self == other:
+            return True
         if (
             self.scheme != other.scheme
             or self.port != other.port
@@ -175,22 +175,26 @@ class SipURI:
             != grammar.normalize_escapes(other._userinfo())
         ):
             return False
-        mine, theirs = _folded(self.parameters), _folded(other.parameters)
-        if any(name in mine and name in theirs and mine[name] != theirs[name] for name in mine):
-            return False
-        if any((name in mine) != (name in theirs) for name in _TELLING_PARAMETERS):
-            return False
-        return sorted((name.lower(), value.lower()) for name, value in self.headers) == sorted(
-            (name.lower(), value.lower()) for name, value in other.headers
+        my_parameters, my_headers = _comparable(self)
+        parameters, headers = _comparable(other)
+        shared = my_parameters.keys() & parameters.keys()
+        return (
+            my_headers == headers
+            and all(my_parameters[name] == parameters[name] for name in shared)
+            and all((name in my_parameters) == (name in parameters) for name in _TELLING_PARAMETERS)
         )
 
 
-def _folded(parameters: Parameters) -> dict[str, str | None]:
-    # Everything is compared without case, but methods are case-sensitive wherever they stand.
-    return {
-        name.lower(): value if value is None or name.lower() == "method" else value.lower()
-        for name, value in parameters
-    }
+def _comparable(uri: SipURI) -> tuple[dict[str, str], list[str]]:
+    """Parameters and headers in one spelling. Taken from the text, where an escaped '+' and a
+    plain one differ; all without case but methods, which have it wherever they stand."""
+    parameters, _, headers = str(uri).rpartition("@")[2].partition("?")
+    folded = {}
+    for item in parameters.split(";")[1:]:
+        name, _, value = grammar.normalize_escapes(item).partition("=")
+        name = name.lower()
+        folded[name] = value if name == "method" else value.lower()
+    return folded, sorted(grammar.normalize_escapes(item).lower() for item in headers.split("&"))
 
 
 def _parse_parameters(text: str) -> Parameters:
@@ -246,7 +250,12 @@ class TelURI:
         """The URI that is the whole of `text`. Raises `SipSyntaxError`."""
         scheme, colon, rest = text.partition(":")
         number, *items = rest.split(";")
-        if scheme.lower() != "tel" or not colon or not _TEL_NUMBER.fullmatch(number):
+        if (
+            scheme.lower() != "tel"
+            or not colon
+            or not _TEL_NUMBER.fullmatch(number)
+            or not number.translate(_SEPARATORS).lstrip("+")
+        ):
             raise SipSyntaxError(f"expected 'tel:' and a telephone number, got {excerpt(text)}")
         parameters: list[tuple[str, str | None]] = []
         for item in items:
