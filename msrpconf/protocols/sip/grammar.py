@@ -21,26 +21,25 @@ TOKEN_CHARS = r"A-Za-z0-9\-.!%*_+`'~"
 UNRESERVED_CHARS = r"A-Za-z0-9\-_.!~*'()"
 VALUE_CHARS = TOKEN_CHARS + r"\[\]:"
 
-QUOTED = r'"(?:[^"\\]++|\\.)*+"'
+# A quoted string; line breaks cannot even be quoted.
+QUOTED = r'"(?:[^"\\\r\n]++|\\[^\r\n])*+"'
 
 _TOKEN = re.compile(rf"[{TOKEN_CHARS}]+")
 _BARE_VALUE = re.compile(rf"[{VALUE_CHARS}]+")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-_NEEDS_BACKSLASH = re.compile(r'(["\\])')
+_NEEDS_BACKSLASH = re.compile(r'(["\\\x00-\x08\x0b-\x1f\x7f])')
 _LINE_BREAK = re.compile(r"[\r\n]")
 _PARAMETER = re.compile(
     rf"[ \t]*+;[ \t]*+([{TOKEN_CHARS}]++)[ \t]*+"
-    rf"(?:=[ \t]*+(?:([{VALUE_CHARS}]++)|({QUOTED}))[ \t]*+)?+",
-    re.DOTALL,
+    rf"(?:=[ \t]*+(?:([{VALUE_CHARS}]++)|({QUOTED}))[ \t]*+)?+"
 )
 # MIME parameters come from mail software, which leaves quotes out where they are due:
 # boundary=----=_Part_1, type=application/smil.
 _MIME_PARAMETER = re.compile(
     rf"[ \t]*+;[ \t]*+([{TOKEN_CHARS}]++)[ \t]*+"
-    rf'(?:=[ \t]*+(?:([^\x00-\x20;,"<>\x7f]++)|({QUOTED}))[ \t]*+)?+',
-    re.DOTALL,
+    rf'(?:=[ \t]*+(?:([^\x00-\x20;,"<>\x7f]++)|({QUOTED}))[ \t]*+)?+'
 )
-_LIST_ELEMENT = re.compile(rf'(?:[^",<]++|{QUOTED}|<[^>]*+>)*+', re.DOTALL)
+_LIST_ELEMENT = re.compile(rf'(?:[^",<]++|{QUOTED}|<[^>]*+>)*+')
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(rf"[{UNRESERVED_CHARS}]")

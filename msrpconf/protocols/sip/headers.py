@@ -45,8 +45,7 @@ _TOKEN = f"[{grammar.TOKEN_CHARS}]"
 # cannot be taken for anything else.
 _NAME_ADDR = re.compile(
     rf"[ \t]*+(?:({grammar.QUOTED})|([{grammar.TOKEN_CHARS} \t\u0080-\U0010ffff]*+))"
-    rf"[ \t]*+<([^>]*+)>[ \t]*+",
-    re.DOTALL,
+    rf"[ \t]*+<([^>]*+)>[ \t]*+"
 )
 _ADDR_SPEC = re.compile(r'[ \t]*+([^ \t;,?<>"]++)[ \t]*+')
 _VIA = re.compile(
@@ -55,7 +54,8 @@ _VIA = re.compile(
 )
 _CSEQ = re.compile(rf"[ \t]*+([0-9]++)[ \t]++({_TOKEN}++)[ \t]*+")
 _MEDIA_TYPE = re.compile(rf"[ \t]*+({_TOKEN}++)[ \t]*+/[ \t]*+({_TOKEN}++)[ \t]*+")
-_WARNING = re.compile(rf'([0-9]{{3}})[ \t]++([^ \t",<>]++)[ \t]++({grammar.QUOTED})', re.DOTALL)
+_WARNING = re.compile(rf'([0-9]{{3}})[ \t]++([^\x00-\x20",<>]++)[ \t]++({grammar.QUOTED})')
+_HEAD = re.compile(r"[^\x00-\x08\x0a-\x1f;]+")
 
 
 @frozen
@@ -279,7 +279,7 @@ class Parameterized:
         """`value;name=value;...`; the first part must not be empty. Raises `SipSyntaxError`."""
         head, semicolon, _ = value.partition(";")
         first = head.strip(" \t")
-        if not first:
+        if not _HEAD.fullmatch(first):
             raise SipSyntaxError(f"expected 'value;parameters', got {excerpt(value)}")
         return cls(first, parse_parameters(value, len(head)) if semicolon else ())
 
@@ -304,6 +304,8 @@ class Reason:
         """One reason that fills `value`; unknown parameters are dropped. `SipSyntaxError`."""
         parsed = Parameterized.parse(value)
         cause = parsed.parameter("cause")
+        if not grammar.is_token(parsed.value):
+            raise SipSyntaxError(f"expected 'protocol;cause=number', got {excerpt(value)}")
         number = None if cause is None else grammar.parse_number(cause, 2**31 - 1)
         return cls(parsed.value, number, parsed.parameter("text"))
 

@@ -38,6 +38,8 @@ __all__ = [
 
 #: The most header fields that a message may have.
 MAX_FIELDS = 512
+#: The most hops that an answer to a bad request names: no Max-Forwards lets more pass.
+MAX_HOPS = 255
 
 _FOLD = re.compile(r"\r\n[ \t]+")
 _VERSION = re.compile(r"SIP/([0-9]+)\.([0-9]+)", re.IGNORECASE)
@@ -268,27 +270,33 @@ def _answerable(start_line: str, lines: list[str]) -> Request | None:
             vias.append(value)
         elif key in _ECHOED_ONCE and not any(header_key(other) == key for other, _ in items):
             items.append((name, value))
-    top = _salvage_vias(vias[0]) if vias else None
-    if top is None:
+    readable = _readable_vias(vias)
+    if not readable:
         return None
     try:
         uri: URI = parse_uri(parts[1])
     except SipSyntaxError:
         uri = _UNREADABLE
-    return Request(parts[0], uri, Headers([*(("Via", via) for via in [top, *vias[1:]]), *items]))
+    return Request(parts[0], uri, Headers([*(("Via", via) for via in readable), *items]))
 
 
-def _salvage_vias(value: str) -> str | None:
-    """The first Via field without what is wrong in it; None where its first hop has no host."""
-    try:
-        elements = grammar.split_list(value)
-    except SipSyntaxError:
-        elements = [value]
-    top = Via.salvage(elements[0])
-    if top is None:
-        return None
-    kept = [str(top) if not _is_via(elements[0]) else elements[0]]
-    return ", ".join(kept + [element for element in elements[1:] if _is_via(element)])
+def _readable_vias(values: list[str]) -> list[str]:
+    """The hops that can be read, one each; none where the first cannot even in part."""
+    elements: list[str] = []
+    for value in values:
+        try:
+            elements += grammar.split_list(value)
+        except SipSyntaxError:
+            elements.append(value)
+    if not elements:
+        return []
+    first, *others = elements[: MAX_HOPS + 1]
+    if not _is_via(first):
+        top = Via.salvage(first)
+        if top is None:
+            return []
+        first = str(top)
+    return [first, *(element for element in others if _is_via(element))]
 
 
 def _is_via(value: str) -> bool:
