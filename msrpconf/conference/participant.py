@@ -1,0 +1,111 @@
+"""A participant: one user in one room from one device."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+
+from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.identity import Identity
+from msrpconf.conference.messages import begin_message
+from msrpconf.conference.negotiation import Negotiation
+from msrpconf.protocols.msrp.frame import Head
+from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
+from msrpconf.protocols.sip.dialog import Dialog
+
+if TYPE_CHECKING:
+    from msrpconf.conference.room import Room
+
+
+class State(enum.Enum):
+    """How far somebody is in a room."""
+
+    EXPECTED = "expected"
+    """Their INVITE was answered; the ACK has not come."""
+    JOINED = "joined"
+    """The ACK has come."""
+    DROPPED = "dropped"
+    """They left or were removed: nothing of theirs is taken any more."""
+
+
+class ParticipantOwner(Protocol):
+    """Who keeps a participant's dialog and timers."""
+
+    def msrp_bound(self, participant: Participant) -> None:
+        """The participant's MSRP session has a connection."""
+
+    def msrp_unbound(self, participant: Participant, reason: str) -> None:
+        """The participant's MSRP session has lost its connection."""
+
+
+class Participant:
+    """One user's presence in a room from one device, with its SIP dialog and MSRP session.
+
+    It is the handler of its session: what arrives there is the room's to route.
+    """
+
+    def __init__(
+        self, room: Room, identity: Identity, dialog: Dialog, owner: ParticipantOwner, flow: str
+    ) -> None:
+        self.room = room
+        self.identity = identity
+        self.dialog = dialog
+        self.flow = flow
+        """The focus's name for the connection that this dialog's client came on."""
+        self.state = State.EXPECTED
+        self.reception = Reception(True, ("*",))
+        self.receives = True
+        """False while the client has put its side on hold (RFC 3264 §5.1)."""
+        self.session: Session | None = None
+        self.negotiation = Negotiation(secrets.randbelow(2**62))
+        self.timer: IDelayedCall | None = None
+        """Ends the wait for what comes next: the ACK, or the MSRP connection."""
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        return f"<{self.identity} in {self.room.uri}, {self.state.value}>"
+
+    @property
+    def hears(self) -> bool:
+        """Whether messages of the room go to this participant now."""
+        return (
+            self.receives
+            and self.state is not State.DROPPED
+            and self.session is not None
+            and self.session.connection is not None
+        )
+
+    def stop_timer(self) -> None:
+        """Wait for nothing any more."""
+        timer, self.timer = self.timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    # The handler of the MSRP session.
+
+    def session_bound(self, session: Session) -> None:
+        self.room.update_audience(self)
+        self._owner.msrp_bound(self)
+
+    def session_unbound(self, session: Session, reason: str) -> None:
+        self.room.update_audience(self)
+        self._owner.msrp_unbound(self, reason)
+
+    def message_begun(self, session: Session, piece: Piece) -> MessageSink | Refusal | None:
+        if self.state is State.DROPPED:
+            return Refusal(403, "you are no longer in this room")
+        return begin_message(self.room, self, piece)
+
+    def request_received(self, session: Session, head: Head) -> Refusal | None:
+        return Refusal(501, "only SEND and REPORT are understood")
+
+    def response_received(self, session: Session, head: Head) -> None:
+        if head.status == 481:
+            # The client knows the session no more (RFC 4975 §10.8): as if it had hung up.
+            self._owner.msrp_unbound(self, "the client answered 481 to a message")
+
+    def report_received(self, session: Session, head: Head) -> None:
+        """A recipient's report is not passed to the sender (RFC 7701 §6.3)."""

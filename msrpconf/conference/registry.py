@@ -1,0 +1,77 @@
+"""The `ConferenceRegistry`: every room, dialog and MSRP session of one server, in memory."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+from msrpconf.conference.participant import Participant, State
+from msrpconf.conference.room import Room
+from msrpconf.protocols.msrp.connection import session_id
+from msrpconf.protocols.msrp.session import Session
+
+DialogId = tuple[str, str, str | None]
+"""Call-ID, our tag, the peer's tag (RFC 3261 §12)."""
+
+
+class ConferenceRegistry:
+    """Finds a room by its URI, a participant by its dialog, a session by its id.
+
+    The tables are read by others and written here alone: `enter` and `leave`
+    keep them true to each other.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.dialogs: dict[DialogId, Participant] = {}
+        self.sessions: dict[bytes, Session] = {}
+        self.pending: dict[tuple[str, str | None], Participant] = {}
+        """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
+        self._clock = clock
+
+    def room(self, uri: str, key: str) -> Room:
+        """The room of that key; a new one, known by `uri`, where there is none."""
+        room = self.rooms.get(key)
+        if room is None:
+            room = self.rooms[key] = Room(uri, key, self._clock)
+        return room
+
+    def enter(self, participant: Participant, session: Session) -> None:
+        """Put a participant into its room and make its dialog and `session` known."""
+        participant.session = session
+        self.dialogs[participant.dialog.id] = participant
+        self.sessions[session_id(session.local_path)] = session
+        self.pending[participant.dialog.call_id, participant.dialog.remote_tag] = participant
+        participant.room.add(participant)
+
+    def acknowledge(self, participant: Participant) -> None:
+        """The ACK has come: the participant is in."""
+        participant.state = State.JOINED
+        participant.stop_timer()
+        self._no_longer_pending(participant)
+
+    def _no_longer_pending(self, participant: Participant) -> None:
+        key = participant.dialog.call_id, participant.dialog.remote_tag
+        if self.pending.get(key) is participant:
+            del self.pending[key]
+
+    def leave(self, participant: Participant) -> None:
+        """Take a participant out; an ad-hoc room ends with its last one.
+
+        The participant's state is `dropped` before anything else happens.
+        """
+        participant.state = State.DROPPED
+        participant.stop_timer()
+        self._no_longer_pending(participant)
+        self.dialogs.pop(participant.dialog.id, None)
+        room = participant.room
+        room.remove(participant)
+        session = participant.session
+        if session is not None:
+            self.sessions.pop(session_id(session.local_path), None)
+            session.close()
+        if not room.participants and self.rooms.get(room.key) is room:
+            del self.rooms[room.key]
+
+    def participants(self) -> list[Participant]:
+        """Everybody in every room, at this moment."""
+        return list(self.dialogs.values())

@@ -1,0 +1,146 @@
+"""The parts put together: one process with focus and server, sharing one registry.
+
+An application that embeds the server does the same with its own reactor::
+
+    config = Config.load("msrpconf.toml")
+    config.check()
+    make_service(config, reactor).setServiceParent(application)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+
+from msrpconf.conference.registry import ConferenceRegistry
+from msrpconf.conference.settings import ServerSettings
+from msrpconf.config import Config
+from msrpconf.protocols.channel import LocalChannel, local_pair
+from msrpconf.protocols.msrp.session import Limits
+from msrpconf.protocols.sip.flow import Flow, format_endpoint
+from msrpconf.services.focus_checks import FocusSettings
+from msrpconf.services.focus_service import FocusService
+from msrpconf.services.server import ServerService
+
+Trace = Callable[[str, str, str, bytes], None]
+"""Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
+
+
+class ConferenceService(MultiService):
+    """Focus and server in one process: rooms that SIP clients can join.
+
+    `reactor` connects, listens and keeps time; `trace` is told of every message
+    where it is given. Once started, `listening` says what listens where.
+    """
+
+    name = "msrpconf"
+
+    def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
+        MultiService.__init__(self)
+        self.config = config
+        self.server = ServerService(
+            reactor,
+            server_settings(config),
+            [address.endpoint for address in config.server.listen],
+            trace=None if trace is None else _msrp_trace(trace),
+        )
+        self.focus = FocusService(
+            reactor,
+            focus_settings(config),
+            config.sip.listen,
+            address=config.sip.address,
+            max_transactions=config.sip.max_transactions,
+            trace=None if trace is None else _sip_trace(trace),
+        )
+        self._reactor = reactor
+        self._channel: LocalChannel | None = None
+
+    @property
+    def registry(self) -> ConferenceRegistry:
+        """The rooms, and who is in them."""
+        return self.server.registry
+
+    @property
+    def listening(self) -> list[str]:
+        """What listens, as ``sip udp:127.0.0.1:5060`` and ``msrp tcp:127.0.0.1:2855``."""
+        sip = [f"sip {address}" for address in self.focus.listening]
+        hosts = [port.getHost() for port in self.server.ports]
+        return [*sip, *(f"msrp tcp:{format_endpoint((host.host, host.port))}" for host in hosts)]
+
+    @inlineCallbacks
+    def startService(self) -> Generator[Deferred[None], None, None]:
+        """Open the ports: MSRP first, so that who is let in can connect.
+
+        Fails with `CannotListenError` where one is taken, and leaves none open.
+        """
+        self.running = 1
+        to_server, to_focus = local_pair(
+            self.focus.focus.handle, self.server.control.handle, clock=self._reactor
+        )
+        self._channel = to_server
+        self.focus.use_channel(to_server)
+        self.server.use_channel(to_focus)
+        try:
+            self.server.startService()
+            yield self.focus.startService()
+        except CannotListenError:
+            yield self.stopService()
+            raise
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Take nobody in any more, send everybody a BYE, then close the ports."""
+        self.running = 0
+        self.focus.refuse_new()
+        yield self.server.stopService()
+        yield self.focus.stopService()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+def make_service(config: Config, reactor: Any, trace: Trace | None = None) -> ConferenceService:
+    """The service that a checked configuration describes."""
+    return ConferenceService(config, reactor, trace)
+
+
+def server_settings(config: Config) -> ServerSettings:
+    """What a configuration says to the server."""
+    server, conference = config.server, config.conference
+    return ServerSettings(
+        name=server.name,
+        msrp_host=server.advertised_host,
+        msrp_port=server.listen[0].port,
+        ack_timeout=config.focus.ack_timeout,
+        msrp_timeout=server.msrp_timeout,
+        grace=server.grace,
+        ad_hoc=conference.ad_hoc,
+        plain_text=conference.plain_text,
+        max_rooms=server.max_rooms,
+        max_participants=conference.max_participants,
+        limits=Limits(server.queue_octets, server.max_message_octets, server.chunk_timeout),
+    )
+
+
+def focus_settings(config: Config) -> FocusSettings:
+    """What a configuration says to the focus."""
+    sip = config.sip
+    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact)
+
+
+def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:
+    def tell(direction: str, flow: Flow, octets: bytes) -> None:
+        trace("sip", direction, str(flow.peer), octets)
+
+    return tell
+
+
+def _msrp_trace(trace: Trace) -> Callable[[str, str, bytes], None]:
+    def tell(direction: str, peer: str, octets: bytes) -> None:
+        trace("msrp", "in" if direction == "<" else "out", f"tcp:{peer}", octets)
+
+    return tell
