@@ -8,6 +8,7 @@ writes (see `Session.forward`): no octet of a body is copied for a recipient.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from msrpconf.protocols.msrp.frame import Continuation, new_transaction
@@ -86,6 +87,11 @@ def send_frame(
 def abort_frame(message_id: bytes, content_type: bytes, start: int) -> OutgoingFrame:
     """The chunk that says that the rest of a message will not come (RFC 4975 §7.1)."""
     return send_frame(message_id, content_type, (), start, None, Continuation.ABORTED)
+
+
+def new_message_id() -> bytes:
+    """A Message-ID that nobody else will make (RFC 4975 §7.1.1)."""
+    return secrets.token_hex(8).encode("ascii")
 
 
 def bodiless_send(message_id: bytes) -> OutgoingFrame:

@@ -188,6 +188,14 @@ class Session:
         self.queue.append(frame)
         return True
 
+    def forward_last(self, frame: OutgoingFrame) -> None:
+        """Queue the small frame that ends a message, even where the queue is full."""
+        if self.connection is not None:
+            self.queued += frame.size
+            if not self.queue:
+                self.connection.wake(self)
+            self.queue.append(frame)
+
     # What the connection tells.
 
     def bind(self, connection: FrameWriter) -> None:
@@ -203,6 +211,15 @@ class Session:
         self._abort_all()
         if not self.closed:
             self.handler.session_unbound(self, reason)
+
+    def release(self) -> None:
+        """Let go of the connection: the peer's path has changed, and another one will come."""
+        self._abort_all()
+        connection, self.connection = self.connection, None
+        self.queue.clear()
+        self.queued = 0
+        if connection is not None:
+            connection.detach(self)
 
     def close(self) -> None:
         """End the session: nothing more is taken or sent."""
