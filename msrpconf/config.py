@@ -1,0 +1,313 @@
+"""The configuration: a TOML file whose every key has a default.
+
+A component runs if its table is in the file, and all of them run if none is. With no file at all
+everything runs on loopback. What is wrong is said before any port opens, with the file, the
+table, the key, what was found and what would be right::
+
+    config = Config.load("msrpconf.toml")
+    config.check()
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import field, fields, frozen
+from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, override
+
+from msrpconf import config_values as values
+from msrpconf.config_values import Network, UnexpectedValue
+from msrpconf.protocols.sip.flow import Address
+
+T = TypeVar("T")
+
+#: The tables that start a component, and the component that each starts.
+COMPONENTS = {"focus": "msrp-conference-focus", "server": "msrp-conference-server"}
+
+# Tables of the design whose component is not in this version: a file that has one expects it to
+# run, so it is not enough to call the table unknown.
+_NOT_YET = {
+    "presence": "the presence agent",
+    "dispatcher": "the dispatcher",
+    "management": "the management interface",
+    "database": "the database",
+    "tls": "TLS",
+}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used.
+
+    The text has a line for each thing that is wrong: where it is, what was found, and what would
+    be right.
+    """
+
+
+def _key(default: T, read: Callable[[object], T]) -> T:
+    """A key of a table: its default, and what reads its value."""
+    return field(default=default, metadata={"read": read})
+
+
+@frozen
+class SipConfig:
+    """`[sip]`: the SIP endpoint of the focus.
+
+    - `listen`: addresses to listen at, numeric.
+    - `domains`: the conference domains served, in lower case; ("*",) for all.
+    - `trusted`: the networks of the proxies that requests are accepted from.
+    - `contact`: which URI our Contact has: the conference's, our address's, or "auto".
+    - `address`: the host to advertise in Via and Contact, None for the one listened at.
+    - `require`: the option tags that every INVITE must support.
+    - `max_transactions`: server transactions at one time.
+    """
+
+    listen: tuple[Address, ...] = _key(
+        (Address("udp", "127.0.0.1", 5060), Address("tcp", "127.0.0.1", 5060)),
+        values.list_of(values.address("udp", "tcp"), "addresses to listen at", empty=False),
+    )
+    domains: tuple[str, ...] = _key(("*",), values.domains)
+    trusted: tuple[Network, ...] = _key(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        values.list_of(values.network, "networks", empty=False),
+    )
+    contact: str = _key("auto", values.contact)
+    address: str | None = _key(None, values.host)
+    require: tuple[str, ...] = _key(
+        (), values.list_of(values.option_tag, "option tags", empty=True)
+    )
+    max_transactions: int = _key(100_000, values.count)
+
+
+@frozen
+class FocusConfig:
+    """`[focus]`: the user agent of the rooms.
+
+    - `ack_timeout`: seconds that an answered INVITE may wait for its ACK.
+    """
+
+    ack_timeout: float = _key(5.0, values.seconds)
+
+
+@frozen
+class ServerConfig:
+    """`[server]`: the MSRP switch.
+
+    - `name`: what names this server in the tags of its dialogs.
+    - `listen`: addresses to listen at for MSRP, numeric.
+    - `address`: the host to advertise in `a=path`, None for the one listened at.
+    - `msrp_timeout`: seconds that who has joined may be without an MSRP connection.
+    - `grace`: seconds that a broken MSRP connection may stay away.
+    - `chunk_timeout`: seconds that a message may wait for its next chunk.
+    - `queue_octets`: octets that may wait to be sent to one participant.
+    - `max_message_octets`: octets that one message may have.
+    - `max_rooms`: rooms at one time.
+    """
+
+    name: str = _key("local", values.server_name)
+    listen: tuple[Address, ...] = _key(
+        (Address("tcp", "127.0.0.1", 2855),),
+        values.list_of(values.address("tcp"), "addresses to listen at", empty=False),
+    )
+    address: str | None = _key(None, values.host)
+    msrp_timeout: float = _key(15.0, values.seconds)
+    grace: float = _key(15.0, values.seconds)
+    chunk_timeout: float = _key(540.0, values.seconds)
+    queue_octets: int = _key(1_048_576, values.count)
+    max_message_octets: int = _key(104_857_600, values.count)
+    max_rooms: int = _key(10_000, values.count)
+
+    @property
+    def advertised_host(self) -> str:
+        """The host for `a=path`, IPv6 without brackets."""
+        return self.listen[0].host if self.address is None else self.address
+
+
+@frozen
+class ConferenceConfig:
+    """`[conference]`: what holds for rooms that nobody has configured.
+
+    - `ad_hoc`: whether a room comes into being with its first participant.
+    - `max_participants`: participants of one room.
+    - `plain_text`: whether clients without message/cpim are served.
+    """
+
+    ad_hoc: bool = _key(True, values.boolean)
+    max_participants: int = _key(1000, values.count)
+    plain_text: bool = _key(True, values.boolean)
+
+
+@frozen
+class Config:
+    """A whole configuration; `Config()` is the default.
+
+    `source` is the file that it is from, for messages. `written` are the tables and keys that the
+    file has, as "sip" and "sip.trusted". Two configurations are equal if their values are.
+    """
+
+    sip: SipConfig = SipConfig()
+    focus: FocusConfig = FocusConfig()
+    server: ServerConfig = ServerConfig()
+    conference: ConferenceConfig = ConferenceConfig()
+    source: str = field(default="the default configuration", eq=False)
+    written: frozenset[str] = field(default=frozenset(), eq=False)
+
+    @classmethod
+    def load(cls, path: str | Path | None) -> Config:
+        """Read a file; None gives the default configuration.
+
+        Raises ConfigError. `check` is still to be called.
+        """
+        if path is None:
+            return cls()
+        try:
+            text = Path(path).read_text("utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: must be UTF-8, as TOML is") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Config:
+        """Read the text of a file; `source` is its name. Raises ConfigError."""
+        try:
+            document = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(f"{source}: not TOML: {error}") from None
+        errors: list[str] = []
+        tables: dict[str, Any] = {}
+        for name, table in document.items():
+            if name not in _TABLES:
+                errors.append(_unknown_table(name))
+            elif not isinstance(table, dict):
+                errors.append(f"{name}: expected a table, [{name}]; found {_found(table)}")
+            else:
+                tables[name] = _structure(name, table, errors)
+        if errors:
+            raise ConfigError("\n".join(f"{source}: {error}" for error in errors))
+        keys = (f"{name}.{key}" for name in tables for key in document[name])
+        return cls(**tables, source=source, written=frozenset((*tables, *keys)))
+
+    @property
+    def components(self) -> frozenset[str]:
+        """The tables of the components to run: those that are written, all if none is."""
+        return frozenset(COMPONENTS) & self.written or frozenset(COMPONENTS)
+
+    def check(self) -> None:
+        """Refuse what each key allows and all of them together do not.
+
+        To be called before any port opens. Raises ConfigError.
+        """
+        errors = [*self._check_components(), *self._check_trust(), *self._check_server_address()]
+        if errors:
+            raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
+
+    def _check_components(self) -> Iterable[str]:
+        for missing in sorted(frozenset(COMPONENTS) - self.components):
+            (present,) = self.components
+            yield (
+                f"[{present}] alone runs no {COMPONENTS[missing]}, and this version needs both in "
+                f"one process; write an empty table [{missing}] too, or neither of the two"
+            )
+
+    def _check_trust(self) -> Iterable[str]:
+        if "sip.trusted" in self.written:
+            return
+        for address in self.sip.listen:
+            if not ip_address(address.host).is_loopback:
+                yield (
+                    f'[sip] listen: "{address}" is open to other hosts, and [sip] trusted does '
+                    "not say which of them are believed; write the addresses of your SIP proxies, "
+                    'such as trusted = ["127.0.0.0/8", "::1/128", "192.0.2.10"]'
+                )
+                return
+
+    def _check_server_address(self) -> Iterable[str]:
+        if self.server.address is not None:
+            return
+        for address in self.server.listen:
+            if values.is_wildcard(address.host):
+                yield (
+                    f'[server] listen: "{address}" is every address of this host, and [server] '
+                    "address does not say which one clients are to connect to; write it, such as "
+                    'address = "chat.example.com"'
+                )
+                return
+
+
+_TABLES: Mapping[str, type] = {
+    "sip": SipConfig,
+    "focus": FocusConfig,
+    "server": ServerConfig,
+    "conference": ConferenceConfig,
+}
+
+
+def _converter() -> Converter:
+    """Structures each table by the readers of its keys, and refuses keys that it has not."""
+    converter = Converter()
+    for table in _TABLES.values():
+        readers: dict[str, Any] = {
+            attribute.name: override(struct_hook=_hook(attribute.metadata["read"]))
+            for attribute in fields(table)
+        }
+        hook: Callable[[Mapping[str, Any], Any], Any]
+        hook = make_dict_structure_fn(table, converter, _cattrs_forbid_extra_keys=True, **readers)
+        converter.register_structure_hook(table, hook)
+    return converter
+
+
+def _hook(read: Callable[[object], object]) -> Callable[[object, object], object]:
+    return lambda value, _: read(value)
+
+
+_CONVERTER = _converter()
+
+
+def _structure(name: str, table: Mapping[str, object], errors: list[str]) -> object:
+    """Read one table; what is wrong with it is added to `errors`."""
+    try:
+        return _CONVERTER.structure(table, _TABLES[name])
+    except ClassValidationError as group:
+        wrong, others = group.group_exceptions()
+        for error, note in wrong:
+            if not isinstance(error, UnexpectedValue):
+                raise
+            errors.append(
+                f"[{name}] {note.name}: expected {error.expected}; found {_found(error.found)}"
+            )
+        for other in others:
+            if not isinstance(other, ForbiddenExtraKeysError):
+                raise
+            keys = [attribute.name for attribute in fields(_TABLES[name])]
+            for key in sorted(other.extra_fields):
+                errors.append(f"[{name}] {key}: unknown key{_instead(key, keys, 'keys')}")
+    return None
+
+
+def _unknown_table(name: str) -> str:
+    if name in _NOT_YET:
+        return f"[{name}]: this version does not have {_NOT_YET[name]} yet; leave the table out"
+    tables = [f"[{table}]" for table in _TABLES]
+    return f"[{name}]: unknown table{_instead(f'[{name}]', tables, 'tables')}"
+
+
+def _instead(name: str, known: list[str], what: str) -> str:
+    """The end of a message about an unknown name: the one that was meant, else all there are."""
+    close = get_close_matches(name, known, 1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; the {what} are {', '.join(known)}"
+
+
+def _found(value: object) -> str:
+    """A value as the file has it, on one line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

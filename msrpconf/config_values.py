@@ -1,0 +1,186 @@
+"""What reads the values of the configuration's keys.
+
+Each reader takes what TOML gave, and returns the value or raises `UnexpectedValue`, which says
+what would be right. Where it was found is said by `msrpconf.config`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeVar
+
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import Address, bracket, unbracket
+from msrpconf.protocols.sip.grammar import is_token, parse_host
+
+T = TypeVar("T")
+Network = IPv4Network | IPv6Network
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CONTACT = ("auto", "conference", "address")
+
+
+class UnexpectedValue(ValueError):
+    """A value that a key must not have; `expected` is what would be right."""
+
+    def __init__(self, expected: str, found: object) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.found = found
+
+
+def boolean(value: object) -> bool:
+    """A truth value."""
+    if not isinstance(value, bool):
+        raise UnexpectedValue("true or false", value)
+    return value
+
+
+def count(value: object) -> int:
+    """How many of something: at least one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise UnexpectedValue("a whole number greater than 0", value)
+    return value
+
+
+def seconds(value: object) -> float:
+    """A duration, whole or not."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        raise UnexpectedValue("a number of seconds greater than 0", value)
+    return float(value)
+
+
+def list_of(
+    read: Callable[[str], T], what: str, *, empty: bool
+) -> Callable[[object], tuple[T, ...]]:
+    """A reader of a list of strings, each of which `read` reads."""
+
+    def read_list(value: object) -> tuple[T, ...]:
+        expected = f"a list of {what}" if empty else f"a list of one or more {what}"
+        if not isinstance(value, list) or not (value or empty):
+            raise UnexpectedValue(expected, value)
+        items = []
+        for each in value:
+            if not isinstance(each, str):
+                raise UnexpectedValue(expected, each)
+            item = read(each)
+            if item in items:
+                raise UnexpectedValue("each value once", each)
+            items.append(item)
+        return tuple(items)
+
+    return read_list
+
+
+def address(*transports: str) -> Callable[[str], Address]:
+    """A reader of an address to listen at, with one of these transports."""
+    port = 5060 if "udp" in transports else 2855
+    first, last = transports[0], transports[-1]
+    expected = f'addresses such as "{first}:192.0.2.1:{port}" or "{last}:[2001:db8::1]:{port}"'
+
+    def read(text: str) -> Address:
+        try:
+            listen = Address.parse(text)
+        except ValueError:
+            raise UnexpectedValue(expected, text) from None
+        if listen.transport == "tls":
+            raise UnexpectedValue(f"{expected}; this version does not listen for TLS yet", text)
+        if listen.transport not in transports:
+            raise UnexpectedValue(expected, text)
+        try:
+            ip_address(listen.host)
+        except ValueError:
+            raise UnexpectedValue(
+                f'{expected}, not a name, which would be for the key "address"', text
+            ) from None
+        return listen
+
+    return read
+
+
+def domains(value: object) -> tuple[str, ...]:
+    """Domain names in lower case, or "*" alone for all."""
+    names = list_of(_domain, "domain names", empty=False)(value)
+    if "*" in names and len(names) > 1:
+        raise UnexpectedValue('either "*", which is every domain, or domain names', value)
+    return names
+
+
+def _domain(text: str) -> str:
+    if text == "*":
+        return text
+    try:
+        return parse_host(text)
+    except SipSyntaxError:
+        raise UnexpectedValue(
+            'domain names such as "conference.example.com", or "*" for all', text
+        ) from None
+
+
+def network(text: str) -> Network:
+    """A network; an address alone is the network of that one host."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        whole = ip_network(text, strict=False)
+    except ValueError:
+        raise UnexpectedValue(
+            'networks or addresses such as "192.0.2.0/24", "192.0.2.1" or "2001:db8::/32"', text
+        ) from None
+    raise UnexpectedValue(f'"{whole}" for the whole network', text)
+
+
+def host(value: object) -> str:
+    """A host name or address for others to reach us at; IPv6 with or without brackets."""
+    expected = 'a host name or an address without a port, such as "chat.example.com"'
+    if not isinstance(value, str):
+        raise UnexpectedValue(expected, value)
+    try:
+        name = unbracket(parse_host(bracket(unbracket(value))))
+    except SipSyntaxError:
+        raise UnexpectedValue(expected, value) from None
+    if is_wildcard(name):
+        raise UnexpectedValue(f"{expected}, that others can reach", value)
+    return name
+
+
+def option_tag(text: str) -> str:
+    """An option tag of SIP (RFC 3261 §19.2)."""
+    if not is_token(text):
+        raise UnexpectedValue('SIP option tags such as "gruu"', text)
+    return text
+
+
+def contact(value: object) -> str:
+    """Which URI our Contact has."""
+    if not isinstance(value, str) or value not in _CONTACT:
+        close = get_close_matches(str(value), _CONTACT, 1)
+        hint = f' (did you mean "{close[0]}"?)' if close else ""
+        raise UnexpectedValue(f'"auto", "conference" or "address"{hint}', value)
+    return value
+
+
+def server_name(value: object) -> str:
+    """The name of a server: it stands before a dot in the tags of its dialogs."""
+    if not isinstance(value, str) or not _SERVER_NAME.fullmatch(value):
+        raise UnexpectedValue("1 to 64 letters, digits, '-' or '_', without a dot", value)
+    return value
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether `host` is every address of this machine, and none that others can connect to."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

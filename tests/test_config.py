@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+from attrs import fields
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpconf.config import Config, ConfigError
+from msrpconf.protocols.sip.flow import Address
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "msrpconf.toml"
+
+
+class LoadTests(SynchronousTestCase):
+    def test_no_file_runs_everything_on_loopback(self) -> None:
+        config = Config.load(None)
+        self.assertEqual(config, Config())
+        self.assertEqual(config.components, {"focus", "server"})
+        self.assertEqual(
+            [str(address) for address in config.sip.listen],
+            ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"],
+        )
+        self.assertEqual([str(address) for address in config.server.listen], ["tcp:127.0.0.1:2855"])
+        self.assertEqual(config.sip.trusted, (ip_network("127.0.0.0/8"), ip_network("::1/128")))
+        self.assertEqual(config.server.advertised_host, "127.0.0.1")
+        config.check()
+
+    def test_empty_file_is_the_default(self) -> None:
+        self.assertEqual(Config.parse("", "x"), Config())
+
+    def test_every_key(self) -> None:
+        path = self.mktemp()
+        Path(path).write_text(
+            """
+            [sip]
+            listen = ["udp:192.0.2.1:5060", "TCP:[2001:db8::1]:5062"]
+            domains = ["Conference.Example.com", "[2001:DB8::1]"]
+            trusted = ["192.0.2.0/24", "2001:db8::1"]
+            contact = "address"
+            address = "[2001:db8::1]"
+            require = ["gruu", "timer"]
+            max_transactions = 7
+            [focus]
+            ack_timeout = 1.5
+            [server]
+            name = "east-1"
+            listen = ["tcp:0.0.0.0:2855"]
+            address = "Chat.Example.com"
+            msrp_timeout = 2
+            grace = 0.5
+            chunk_timeout = 3
+            queue_octets = 4
+            max_message_octets = 5
+            max_rooms = 6
+            [conference]
+            ad_hoc = false
+            max_participants = 8
+            plain_text = false
+            """,
+            "utf-8",
+        )
+        config = Config.load(path)
+        config.check()
+        sip, server, conference = config.sip, config.server, config.conference
+        self.assertEqual(
+            sip.listen, (Address("udp", "192.0.2.1", 5060), Address("tcp", "2001:db8::1", 5062))
+        )
+        self.assertEqual(sip.domains, ("conference.example.com", "[2001:db8::1]"))
+        self.assertEqual(sip.trusted, (ip_network("192.0.2.0/24"), ip_network("2001:db8::1/128")))
+        self.assertEqual((sip.contact, sip.address), ("address", "2001:db8::1"))
+        self.assertEqual((sip.require, sip.max_transactions), (("gruu", "timer"), 7))
+        self.assertEqual(config.focus.ack_timeout, 1.5)
+        self.assertEqual(server.name, "east-1")
+        self.assertEqual(server.listen, (Address("tcp", "0.0.0.0", 2855),))
+        self.assertEqual(server.advertised_host, "chat.example.com")
+        self.assertEqual((server.msrp_timeout, server.grace, server.chunk_timeout), (2, 0.5, 3))
+        self.assertIsInstance(server.msrp_timeout, float)
+        self.assertEqual((server.queue_octets, server.max_message_octets), (4, 5))
+        self.assertEqual(server.max_rooms, 6)
+        self.assertEqual(
+            (conference.ad_hoc, conference.max_participants, conference.plain_text),
+            (False, 8, False),
+        )
+        self.assertEqual(config.source, path)
+
+    def test_component_tables(self) -> None:
+        for text, components in (
+            ("[sip]\n[conference]", {"focus", "server"}),
+            ("[focus]", {"focus"}),
+            ("[server]", {"server"}),
+            ("[focus]\n[server]", {"focus", "server"}),
+        ):
+            self.assertEqual(Config.parse(text, "x").components, components)
+
+    def test_example_has_every_key_with_its_default(self) -> None:
+        config = Config.load(EXAMPLE)
+        self.assertEqual(config, Config())
+        config.check()
+        # Keys without a default are there as comments, after their own explanation.
+        text = EXAMPLE.read_text("utf-8")
+        for table in ("sip", "focus", "server", "conference"):
+            section = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
+            written = re.findall(r"^(?:# )?(\w+) = ", section, re.MULTILINE)
+            keys = [attribute.name for attribute in fields(type(getattr(config, table)))]
+            self.assertEqual(written, keys)
+
+
+class ErrorTests(SynchronousTestCase):
+    def refused(self, text: str, *messages: str) -> None:
+        error = self.assertRaises(ConfigError, Config.parse, text, "/etc/msrpconf.toml")
+        self.assertEqual(
+            str(error).split("\n"), [f"/etc/msrpconf.toml: {message}" for message in messages]
+        )
+
+    def test_missing_file(self) -> None:
+        error = self.assertRaises(ConfigError, Config.load, "/nowhere/x.toml")
+        self.assertEqual(str(error), "/nowhere/x.toml: cannot be read: No such file or directory")
+
+    def test_file_that_is_not_utf8(self) -> None:
+        path = self.mktemp()
+        Path(path).write_bytes(b"\xff")
+        error = self.assertRaises(ConfigError, Config.load, path)
+        self.assertEqual(str(error), f"{path}: must be UTF-8, as TOML is")
+
+    def test_not_toml(self) -> None:
+        error = self.assertRaises(ConfigError, Config.parse, "[sip]\nlisten = \n", "x.toml")
+        self.assertIn("x.toml: not TOML: ", str(error))
+        self.assertIn("line 2", str(error))
+        deep = "a = " + "[" * 100_000
+        error = self.assertRaises(ConfigError, Config.parse, deep, "x.toml")
+        self.assertIn("x.toml: not TOML: ", str(error))
+
+    def test_unknown_keys_and_tables(self) -> None:
+        self.refused("[sip]\nlisen = []", "[sip] lisen: unknown key; did you mean listen?")
+        self.refused(
+            "[conference]\nzzz = 1",
+            "[conference] zzz: unknown key; the keys are ad_hoc, max_participants, plain_text",
+        )
+        self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
+        self.refused(
+            "zzz = 1",
+            "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference]",
+        )
+
+    def test_components_of_later_versions(self) -> None:
+        for table, name in (
+            ("presence", "the presence agent"),
+            ("dispatcher", "the dispatcher"),
+            ("management", "the management interface"),
+            ("database", "the database"),
+            ("tls", "TLS"),
+        ):
+            self.refused(
+                f"[{table}]",
+                f"[{table}]: this version does not have {name} yet; leave the table out",
+            )
+
+    def test_table_that_is_a_value(self) -> None:
+        self.refused('sip = "x"', 'sip: expected a table, [sip]; found "x"')
+
+    def test_everything_wrong_is_said_at_once(self) -> None:
+        self.refused(
+            "[focus]\nack_timeout = 0\nx = 1\n[presence]",
+            "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
+            "[focus] x: unknown key; the keys are ack_timeout",
+            "[presence]: this version does not have the presence agent yet; leave the table out",
+        )
+
+    def wrong(self, table: str, key: str, expected: str, *values: str) -> None:
+        """Each value, in TOML, is refused; its found form is its TOML form."""
+        for value in values:
+            with self.subTest(key=key, value=value):
+                error = self.assertRaises(
+                    ConfigError, Config.parse, f"[{table}]\n{key} = {value}", "x.toml"
+                )
+                self.assertTrue(str(error).startswith(f"x.toml: [{table}] {key}: expected "))
+                self.assertIn(expected, str(error))
+                self.assertIn("; found ", str(error))
+                self.assertNotIn("\n", str(error))
+
+    def test_wrong_numbers(self) -> None:
+        for key in ("msrp_timeout", "grace", "chunk_timeout"):
+            self.wrong(
+                "server",
+                key,
+                "a number of seconds greater than 0",
+                *('"5"', "true", "-1", "0", "inf", "nan", "[1]"),
+            )
+        for key in ("queue_octets", "max_message_octets", "max_rooms"):
+            self.wrong(
+                "server", key, "a whole number greater than 0", '"5"', "true", "0", "-1", "1.0"
+            )
+
+    def test_wrong_truth_values(self) -> None:
+        self.wrong("conference", "ad_hoc", "true or false", "1", '"yes"')
+
+    def test_wrong_listen(self) -> None:
+        self.wrong("sip", "listen", "a list of one or more addresses", "[]", '"udp:[::]:1"', "[1]")
+        self.wrong(
+            "sip",
+            "listen",
+            'addresses such as "udp:192.0.2.1:5060" or "tcp:[2001:db8::1]:5060"',
+            *('["x"]', '["udp:127.0.0.1"]', '["sctp:127.0.0.1:5060"]', '["udp:::1:5060"]'),
+            '["udp:127.0.0.1:65536"]',
+        )
+        self.wrong("sip", "listen", "not a name", '["udp:localhost:5060"]')
+        self.wrong("sip", "listen", "does not listen for TLS yet", '["tls:127.0.0.1:5061"]')
+        self.wrong("sip", "listen", "each value once", '["udp:[::1]:1", "udp:[0::1]:1"]')
+        self.wrong("server", "listen", '"tcp:192.0.2.1:2855"', '["udp:127.0.0.1:2855"]')
+        self.wrong("server", "listen", "does not listen for TLS yet", '["tls:127.0.0.1:2856"]')
+
+    def test_wrong_domains(self) -> None:
+        self.wrong("sip", "domains", "one or more domain names", "[]", '"*"')
+        self.wrong("sip", "domains", "domain names such as", '["a b"]', '["*.a"]', '["sip:a"]')
+        self.wrong("sip", "domains", "every domain, or domain names", '["*", "a"]')
+
+    def test_wrong_networks(self) -> None:
+        self.wrong("sip", "trusted", "one or more networks", "[]", '"127.0.0.1"')
+        self.wrong("sip", "trusted", "networks or addresses", '["proxy"]', '["1.2.3.4/33"]')
+        self.wrong("sip", "trusted", '"10.0.0.0/8" for the whole network', '["10.0.0.1/8"]')
+
+    def test_wrong_contact(self) -> None:
+        self.wrong("sip", "contact", '"auto", "conference" or "address"', '"zzz"', "1")
+        self.wrong("sip", "contact", 'did you mean "conference"?', '"confrence"')
+
+    def test_wrong_address(self) -> None:
+        for table in ("sip", "server"):
+            self.wrong(table, "address", "a host name", '"a b"', '"a:5060"', '""', "1", '"[::"')
+            self.wrong(table, "address", "that others can reach", '"0.0.0.0"', '"::"')
+
+    def test_wrong_require(self) -> None:
+        self.wrong("sip", "require", "option tags", '["a b"]', '"timer"')
+
+    def test_wrong_name(self) -> None:
+        self.wrong("server", "name", "without a dot", '"a.b"', '""', "1", f'"{"x" * 65}"')
+
+    def test_long_value_is_cut(self) -> None:
+        error = self.assertRaises(ConfigError, Config.parse, f'[sip]\nlisten = "{"x" * 999}"', "x")
+        self.assertLess(len(str(error)), 200)
+
+
+class CheckTests(SynchronousTestCase):
+    def refused(self, text: str, *messages: str) -> None:
+        config = Config.parse(text, "x.toml")
+        error = self.assertRaises(ConfigError, config.check)
+        lines = str(error).split("\n")
+        self.assertEqual(len(lines), len(messages))
+        for line, message in zip(lines, messages, strict=True):
+            self.assertTrue(line.startswith("x.toml: "))
+            self.assertIn(message, line)
+
+    def test_trusted_must_be_written_to_listen_beyond_loopback(self) -> None:
+        for listen in ("udp:192.0.2.1:5060", "tcp:0.0.0.0:5060", "udp:[::]:5060"):
+            text = f'[sip]\nlisten = ["udp:127.0.0.1:5060", "{listen}"]\n'
+            self.refused(text, f'[sip] listen: "{listen}" is open to other hosts')
+            Config.parse(text + 'trusted = ["127.0.0.0/8"]', "x").check()
+        error = self.assertRaises(ConfigError, Config.parse(text, "x").check)
+        self.assertIn('trusted = ["127.0.0.0/8"', str(error))
+
+    def test_loopback_needs_no_trusted(self) -> None:
+        Config.parse('[sip]\nlisten = ["udp:127.0.0.2:5060", "tcp:[::1]:5060"]', "x").check()
+
+    def test_server_address_must_be_written_to_listen_everywhere(self) -> None:
+        for listen in ("tcp:0.0.0.0:2855", "tcp:[::]:2855"):
+            text = f'[focus]\n[server]\nlisten = ["{listen}"]\n'
+            self.refused(text, f'[server] listen: "{listen}" is every address of this host')
+            Config.parse(text + 'address = "chat.example.com"', "x").check()
+        Config.parse('[focus]\n[server]\nlisten = ["tcp:192.0.2.1:2855"]', "x").check()
+
+    def test_focus_and_server_need_each_other(self) -> None:
+        self.refused("[focus]", "[focus] alone runs no msrp-conference-server")
+        self.refused("[server]", "[server] alone runs no msrp-conference-focus")
+
+    def test_everything_wrong_is_said_at_once(self) -> None:
+        self.refused(
+            '[sip]\nlisten = ["udp:[::]:5060"]\n[server]\nlisten = ["tcp:[::]:2855"]',
+            "[server] alone",
+            "[sip] listen",
+            "[server] listen",
+        )
