@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from msrpconf.protocols.sip import grammar
 from msrpconf.protocols.sip.dates import parse_date
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.fields import Headers
 from msrpconf.protocols.sip.headers import CSeq, MediaType, NameAddr, Parameterized, Via
+from msrpconf.protocols.text import shown
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ def _listed(name: str, parse: Callable[[str], T]) -> Callable[[list[str]], list[
 
 def _parse_call_id(value: str) -> str:
     if not _CALL_ID.fullmatch(value):
-        raise SipSyntaxError(f"expected 'word@word' without spaces, got {excerpt(value)}")
+        raise SipSyntaxError(f"expected 'word@word' without spaces, got {shown(value)}")
     return value
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.text import shown
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -27,7 +28,7 @@ def parse_date(value: str) -> datetime:
         except ValueError:
             pass
     raise SipSyntaxError(
-        f"expected a date like 'Sat, 13 Nov 2010 23:29:00 GMT', got {excerpt(value)}"
+        f"expected a date like 'Sat, 13 Nov 2010 23:29:00 GMT', got {shown(value)}"
     )
 
 

@@ -7,14 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from msrpconf.protocols.sip.message import Request
 
-#: Longest piece of a peer's text, in characters, that an error repeats.
-MAX_EXCERPT = 60
-
-
-def excerpt(text: str) -> str:
-    """`text` as an error may show it: quoted, control characters escaped, cut to a bound."""
-    return ascii(text if len(text) <= MAX_EXCERPT else text[:MAX_EXCERPT] + "...")
-
 
 class SipSyntaxError(ValueError):
     """A value that is not what the standard's grammar asks for.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from msrpconf.protocols.sip import grammar
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.text import shown
 
 T = TypeVar("T")
 
@@ -229,6 +230,6 @@ class Headers:
 
 def _check(name: str, value: str) -> None:
     if not grammar.is_token(name):
-        raise SipSyntaxError(f"a header name must be a token, got {excerpt(name)}")
+        raise SipSyntaxError(f"a header name must be a token, got {shown(name)}")
     if "\n" in value or "\r" in value:
-        raise SipSyntaxError(f"a header value cannot hold a line break: {excerpt(value)}")
+        raise SipSyntaxError(f"a header value cannot hold a line break: {shown(value)}")

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.text import shown
 
 #: Longest host name in DNS.
 MAX_HOST = 255
@@ -84,7 +85,7 @@ def quote_string(text: str) -> str:
     Raises `SipSyntaxError` for a line break: no quoting carries one (RFC 3261 section 25.1).
     """
     if _LINE_BREAK.search(text):
-        raise SipSyntaxError(f"a quoted string cannot hold a line break: {excerpt(text)}")
+        raise SipSyntaxError(f"a quoted string cannot hold a line break: {shown(text)}")
     return '"' + _NEEDS_BACKSLASH.sub(r"\\\1", text) + '"'
 
 
@@ -107,7 +108,7 @@ def split_list(value: str) -> list[str]:
         if end == len(value):
             return elements
         if value[end] != ",":
-            raise SipSyntaxError(f"a quote or angle bracket is not closed: {excerpt(value[end:])}")
+            raise SipSyntaxError(f"a quote or angle bracket is not closed: {shown(value[end:])}")
         position = end + 1
 
 
@@ -123,7 +124,7 @@ def parse_token_list(value: str) -> list[str]:
         if not token:
             continue
         if not is_token(token):
-            raise SipSyntaxError(f"expected tokens separated by commas, got {excerpt(token)}")
+            raise SipSyntaxError(f"expected tokens separated by commas, got {shown(token)}")
         tokens.append(token)
     return tokens
 
@@ -144,14 +145,14 @@ def parse_parameters(text: str, start: int = 0, *, mime: bool = False) -> Parame
             if not text[position:].strip(" \t"):
                 break
             raise SipSyntaxError(
-                f"expected ';name' or ';name=value' parameters, got {excerpt(text[position:])}"
+                f"expected ';name' or ';name=value' parameters, got {shown(text[position:])}"
             )
         name, bare, quoted = match.groups()
         value = bare if quoted is None else Quoted(unquote_string(quoted))
         parameters.append((name, value))
         position = match.end()
     if len(parameters) > 1 and len({name.lower() for name, _ in parameters}) < len(parameters):
-        raise SipSyntaxError(f"a parameter is given twice: {excerpt(text[start:].strip())}")
+        raise SipSyntaxError(f"a parameter is given twice: {shown(text[start:].strip())}")
     return tuple(parameters)
 
 
@@ -233,7 +234,7 @@ def check_escapes(text: str) -> None:
     """Raises `SipSyntaxError` for a `%` that two hexadecimal digits do not follow."""
     if "%" in text and (match := _BAD_ESCAPE.search(text)):
         raise SipSyntaxError(
-            f"'%' must be followed by two hexadecimal digits, got {excerpt(text[match.start() :])}"
+            f"'%' must be followed by two hexadecimal digits, got {shown(text[match.start() :])}"
         )
 
 
@@ -255,14 +256,14 @@ def parse_host(text: str) -> str:
                 pass
             else:
                 return f"[{address}]"
-        raise SipSyntaxError(f"expected an IPv6 address in brackets, got {excerpt(text)}")
+        raise SipSyntaxError(f"expected an IPv6 address in brackets, got {shown(text)}")
     if (
         len(text) <= MAX_HOST
         and _HOSTNAME.fullmatch(text)
         and (not _NUMERIC_TOP.fullmatch(text) or _IPV4.fullmatch(text))
     ):
         return text.lower()
-    raise SipSyntaxError(f"expected a host name or address, got {excerpt(text)}")
+    raise SipSyntaxError(f"expected a host name or address, got {shown(text)}")
 
 
 def canonical_host(host: str) -> str:
@@ -279,7 +280,7 @@ def parse_port(text: str) -> int:
         port = int(text)
         if 0 < port < 65536:
             return port
-    raise SipSyntaxError(f"expected a port from 1 to 65535, got {excerpt(text)}")
+    raise SipSyntaxError(f"expected a port from 1 to 65535, got {shown(text)}")
 
 
 def parse_number(text: str, maximum: int) -> int:
@@ -288,4 +289,4 @@ def parse_number(text: str, maximum: int) -> int:
         digits = text.lstrip("0") or "0"
         if len(digits) <= len(str(maximum)) and int(digits) <= maximum:
             return int(digits)
-    raise SipSyntaxError(f"expected a number from 0 to {maximum}, got {excerpt(text)}")
+    raise SipSyntaxError(f"expected a number from 0 to {maximum}, got {shown(text)}")

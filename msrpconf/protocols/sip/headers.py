@@ -7,7 +7,7 @@ import re
 from attrs import evolve, field, frozen
 
 from msrpconf.protocols.sip import grammar
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.grammar import (
     Parameters,
     Quoted,
@@ -22,6 +22,7 @@ from msrpconf.protocols.sip.grammar import (
     unquote_string,
 )
 from msrpconf.protocols.sip.uri import URI, parse_uri
+from msrpconf.protocols.text import shown
 
 __all__ = [
     "CSeq",
@@ -83,14 +84,14 @@ class NameAddr:
         else:
             match = _ADDR_SPEC.match(value)
             if match is None:
-                raise SipSyntaxError(f"expected '\"name\" <uri>;parameters', got {excerpt(value)}")
+                raise SipSyntaxError(f"expected '\"name\" <uri>;parameters', got {shown(value)}")
             uri_text, name = match.group(1), None
         end = match.end()
         if end == len(value):
             return cls(parse_uri(uri_text), name)
         if value[end] != ";":
             raise SipSyntaxError(
-                f"expected one '\"name\" <uri>' and then ';parameters', got {excerpt(value)}"
+                f"expected one '\"name\" <uri>' and then ';parameters', got {shown(value)}"
             )
         return cls(parse_uri(uri_text), name, parse_parameters(value, end))
 
@@ -148,7 +149,7 @@ class Via:
         match = _VIA.match(value)
         if match is None:
             raise SipSyntaxError(
-                f"expected 'SIP/2.0/TRANSPORT host:port;parameters', got {excerpt(value)}"
+                f"expected 'SIP/2.0/TRANSPORT host:port;parameters', got {shown(value)}"
             )
         name, version, transport, host, port = match.groups()
         end = match.end()
@@ -229,7 +230,7 @@ class CSeq:
         """Raises `SipSyntaxError` for anything but `number METHOD`, the number below 2**32."""
         match = _CSEQ.fullmatch(value)
         if match is None:
-            raise SipSyntaxError(f"expected 'number METHOD', got {excerpt(value)}")
+            raise SipSyntaxError(f"expected 'number METHOD', got {shown(value)}")
         return cls(grammar.parse_number(match[1], MAX_CSEQ), match[2])
 
     def __str__(self) -> str:
@@ -249,7 +250,7 @@ class MediaType:
         """One media type that fills `value`; parameters as mail has them. `SipSyntaxError`."""
         match = _MEDIA_TYPE.match(value)
         if match is None:
-            raise SipSyntaxError(f"expected 'type/subtype;parameters', got {excerpt(value)}")
+            raise SipSyntaxError(f"expected 'type/subtype;parameters', got {shown(value)}")
         end = match.end()
         parameters = parse_parameters(value, end, mime=True) if end < len(value) else ()
         return cls(match[1], match[2], parameters)
@@ -280,7 +281,7 @@ class Parameterized:
         head, semicolon, _ = value.partition(";")
         first = head.strip(" \t")
         if not _HEAD.fullmatch(first):
-            raise SipSyntaxError(f"expected 'value;parameters', got {excerpt(value)}")
+            raise SipSyntaxError(f"expected 'value;parameters', got {shown(value)}")
         return cls(first, parse_parameters(value, len(head)) if semicolon else ())
 
     def __str__(self) -> str:
@@ -305,7 +306,7 @@ class Reason:
         parsed = Parameterized.parse(value)
         cause = parsed.parameter("cause")
         if not grammar.is_token(parsed.value):
-            raise SipSyntaxError(f"expected 'protocol;cause=number', got {excerpt(value)}")
+            raise SipSyntaxError(f"expected 'protocol;cause=number', got {shown(value)}")
         number = None if cause is None else grammar.parse_number(cause, 2**31 - 1)
         return cls(parsed.value, number, parsed.parameter("text"))
 
@@ -328,7 +329,7 @@ class Warning_:
         """One warning that fills `value`. Raises `SipSyntaxError`."""
         match = _WARNING.fullmatch(value.strip(" \t"))
         if match is None:
-            raise SipSyntaxError(f"expected '399 host \"text\"', got {excerpt(value)}")
+            raise SipSyntaxError(f"expected '399 host \"text\"', got {shown(value)}")
         return cls(int(match[1]), match[2], unquote_string(match[3]))
 
     def __str__(self) -> str:

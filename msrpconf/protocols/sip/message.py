@@ -17,11 +17,12 @@ from attrs import define, field, frozen
 
 from msrpconf.protocols.sip import grammar
 from msrpconf.protocols.sip.accessors import TypedFields
-from msrpconf.protocols.sip.errors import SipParseError, SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipParseError, SipSyntaxError
 from msrpconf.protocols.sip.fields import KNOWN_NAMES, Headers, header_key
 from msrpconf.protocols.sip.headers import Via
 from msrpconf.protocols.sip.status import METHODS, REASONS
 from msrpconf.protocols.sip.uri import URI, OtherURI, SipURI, parse_uri
+from msrpconf.protocols.text import shown
 
 __all__ = [
     "METHODS",
@@ -50,7 +51,7 @@ _UNREADABLE = OtherURI("invalid", "unreadable")
 
 def _encode(start_line: str, headers: Headers, body: bytes) -> bytes:
     if "\r" in start_line or "\n" in start_line:
-        raise SipSyntaxError(f"a start line cannot hold a line break: {excerpt(start_line)}")
+        raise SipSyntaxError(f"a start line cannot hold a line break: {shown(start_line)}")
     length = len(body)
     lines = [start_line]
     if "content-length" in headers:
@@ -204,7 +205,7 @@ def _parse_field(line: str) -> tuple[str, str]:
         if not grammar.is_token(name):
             colon = ""
     if not colon or "\r" in value or "\n" in value:
-        raise SipSyntaxError(f"expected a header field, 'Name: value', got {excerpt(line)}")
+        raise SipSyntaxError(f"expected a header field, 'Name: value', got {shown(line)}")
     return name, value.strip(" \t")
 
 
@@ -213,28 +214,28 @@ def _parse_request_line(line: str) -> tuple[str, URI]:
     # of such a line has another meaning.
     parts = [part for part in line.split(" ") if part]
     if len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
-        raise SipSyntaxError(f"Request-Line: expected 'METHOD uri SIP/2.0', got {excerpt(line)}")
+        raise SipSyntaxError(f"Request-Line: expected 'METHOD uri SIP/2.0', got {shown(line)}")
     method, uri_text, version = parts
     if version.upper() != "SIP/2.0":
-        raise SipParseError(f"Request-Line: expected SIP/2.0, got {excerpt(version)}", status=505)
+        raise SipParseError(f"Request-Line: expected SIP/2.0, got {shown(version)}", status=505)
     if not grammar.is_token(method):
-        raise SipSyntaxError(f"Request-Line: expected a method, got {excerpt(method)}")
+        raise SipSyntaxError(f"Request-Line: expected a method, got {shown(method)}")
     try:
         uri = parse_uri(uri_text)
     except SipSyntaxError as error:
         raise SipSyntaxError(f"Request-URI: {error.reason}") from None
     if isinstance(uri, SipURI) and uri.headers:
-        raise SipSyntaxError(f"Request-URI: cannot have '?headers', got {excerpt(uri_text)}")
+        raise SipSyntaxError(f"Request-URI: cannot have '?headers', got {shown(uri_text)}")
     return method, uri
 
 
 def _parse_status_line(line: str) -> tuple[int, str]:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise SipSyntaxError(f"Status-Line: expected 'SIP/2.0 200 OK', got {excerpt(line)}")
+        raise SipSyntaxError(f"Status-Line: expected 'SIP/2.0 200 OK', got {shown(line)}")
     version, status, reason = match.groups()
     if version.upper() != "SIP/2.0":
-        raise SipSyntaxError(f"Status-Line: expected SIP/2.0, got {excerpt(version)}")
+        raise SipSyntaxError(f"Status-Line: expected SIP/2.0, got {shown(version)}")
     return int(status), reason or ""
 
 
@@ -246,7 +247,7 @@ def _check(message: Message) -> None:
     _ = message.content_type
     if isinstance(message, Request) and cseq.method != message.method:
         raise SipParseError(
-            f"CSeq: expected the method {excerpt(message.method)}, got {excerpt(cseq.method)}",
+            f"CSeq: expected the method {shown(message.method)}, got {shown(cseq.method)}",
             status=400 if message.method in METHODS else 501,
         )
 

@@ -11,8 +11,9 @@ import re
 from attrs import evolve, field, frozen
 
 from msrpconf.protocols.sip import grammar
-from msrpconf.protocols.sip.errors import SipSyntaxError, excerpt
+from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.grammar import Parameters, get_parameter
+from msrpconf.protocols.text import shown
 
 _USER_SAFE = "&=+$,;?/"
 _PASSWORD_SAFE = "&=+$,"
@@ -203,7 +204,7 @@ def _parse_parameters(text: str) -> Parameters:
         name, equals, value = item.partition("=")
         parameters.append((grammar.unescape(name), grammar.unescape(value) if equals else None))
     if len(parameters) > 1 and len({name.lower() for name, _ in parameters}) < len(parameters):
-        raise SipSyntaxError(f"a URI parameter is given twice: {excerpt(text)}")
+        raise SipSyntaxError(f"a URI parameter is given twice: {shown(text)}")
     return tuple(parameters)
 
 
@@ -212,7 +213,7 @@ def _parse_headers(text: str) -> tuple[tuple[str, str], ...]:
     for item in text.split("&"):
         name, equals, value = item.partition("=")
         if not name or not equals or "=" in value:
-            raise SipSyntaxError(f"expected 'name=value' after '?' in a URI, got {excerpt(item)}")
+            raise SipSyntaxError(f"expected 'name=value' after '?' in a URI, got {shown(item)}")
         headers.append((grammar.unescape(name), grammar.unescape(value)))
     return tuple(headers)
 
@@ -225,8 +226,8 @@ def _why_not_sip(text: str) -> str:
         (r"[^\x21-\x7e]", "characters outside printable ASCII must be escaped as %XX"),
     ):
         if re.search(sign, text):
-            return f"{why}: {excerpt(text)}"
-    return f"expected 'sip:user@host:port;parameters?headers', got {excerpt(text)}"
+            return f"{why}: {shown(text)}"
+    return f"expected 'sip:user@host:port;parameters?headers', got {shown(text)}"
 
 
 @frozen
@@ -256,16 +257,16 @@ class TelURI:
             or not _TEL_NUMBER.fullmatch(number)
             or not number.translate(_SEPARATORS).lstrip("+")
         ):
-            raise SipSyntaxError(f"expected 'tel:' and a telephone number, got {excerpt(text)}")
+            raise SipSyntaxError(f"expected 'tel:' and a telephone number, got {shown(text)}")
         parameters: list[tuple[str, str | None]] = []
         for item in items:
             if not _TEL_PARAMETER.fullmatch(item):
-                raise SipSyntaxError(f"expected a 'name=value' tel parameter, got {excerpt(item)}")
+                raise SipSyntaxError(f"expected a 'name=value' tel parameter, got {shown(item)}")
             grammar.check_escapes(item)
             name, equals, value = item.partition("=")
             parameters.append((name, grammar.unescape(value) if equals else None))
         if len({name.lower() for name, _ in parameters}) < len(parameters):
-            raise SipSyntaxError(f"a tel parameter is given twice: {excerpt(text)}")
+            raise SipSyntaxError(f"a tel parameter is given twice: {shown(text)}")
         return cls(number, tuple(parameters))
 
     def __str__(self) -> str:
@@ -313,7 +314,7 @@ class OtherURI:
         """The URI that is the whole of `text`. Raises `SipSyntaxError`."""
         scheme, colon, opaque = text.partition(":")
         if not colon or not _SCHEME.fullmatch(scheme) or not _OPAQUE.fullmatch(opaque):
-            raise SipSyntaxError(f"expected a URI, 'scheme:...', got {excerpt(text)}")
+            raise SipSyntaxError(f"expected a URI, 'scheme:...', got {shown(text)}")
         grammar.check_escapes(opaque)
         return cls(scheme, opaque)
 
