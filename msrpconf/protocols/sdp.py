@@ -312,7 +312,7 @@ def _section(lines: list[tuple[str, str]]) -> _Section:
 def _media(section: _Section) -> MediaDescription:
     fields = _fields(section.first)
     if len(fields) < 4:
-        raise SdpError(f"m= must be 'media port protocol format …': {shown(section.first)}")
+        raise SdpError(f"m= must be 'media port protocol format ...': {shown(section.first)}")
     port, slash, count = fields[1].partition("/")
     return MediaDescription(
         fields[0],

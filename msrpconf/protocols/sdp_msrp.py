@@ -14,6 +14,7 @@ from attrs import frozen
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import Connection, MediaDescription, SdpError, SessionDescription
+from msrpconf.protocols.text import shown
 
 TCP_MSRP = "TCP/MSRP"
 TCP_TLS_MSRP = "TCP/TLS/MSRP"
@@ -120,13 +121,13 @@ def msrp_media(description: SessionDescription) -> tuple[MsrpMedia, ...]:
 def read_msrp_media(description: SessionDescription, index: int) -> MsrpMedia:
     """Read the MSRP line at `index`. Raises SdpError if it is not one, or malformed."""
     line = description.media[index]
-    where = f"m={line.media} {line.port} {line.protocol}"[:100]
+    where = shown(f"m={line.media} {line.port} {line.protocol}")
     protocol = _protocol(line)
     if line.media != "message" or protocol is None:
         raise SdpError(f"{where} is not MSRP; that is m=message with TCP/MSRP or TCP/TLS/MSRP")
     accept_types = line.attribute("accept-types")
     if accept_types is None:
-        raise SdpError(f"{where} must have a=accept-types (RFC 4975 §8.6)")
+        raise SdpError(f"{where} must have a=accept-types, RFC 4975 section 8.6")
     chatroom = line.attribute("chatroom")
     return MsrpMedia(
         index,
@@ -191,14 +192,15 @@ def _includes(types: Collection[str], media_type: str) -> bool:
 
 
 def _protocol(line: MediaDescription) -> str | None:
-    protocol = line.protocol.upper()
+    # Beyond ASCII there are letters whose upper case is one of these.
+    protocol = line.protocol.upper() if line.protocol.isascii() else ""
     return protocol if protocol in {TCP_MSRP, TCP_TLS_MSRP} else None
 
 
 def _path(line: MediaDescription, where: str) -> tuple[str, ...]:
     path = tuple((line.attribute("path") or "").split())
     if not path:
-        raise SdpError(f"{where} must have a=path with an MSRP URI (RFC 4975 §8.2)")
+        raise SdpError(f"{where} must have a=path with an MSRP URI, RFC 4975 section 8.2")
     if len(path) > MAX_PATH:
         raise SdpError(f"{where} must not have more than {MAX_PATH} URIs in a=path")
     for uri in path:

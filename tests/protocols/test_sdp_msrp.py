@@ -207,6 +207,17 @@ class MsrpMediaTests(SynchronousTestCase):
                 error = self.assertRaises(SdpError, read_msrp_media, offered(*lines), 0)
                 self.assertIn(reason, str(error))
 
+    def test_errors_can_stand_in_a_header(self) -> None:
+        # They become the reason and the Warning of a 488.
+        for lines in (
+            ("m=aud\x1bio\u2028 1 RTP/é 0",),
+            ("m=message 7 TCP/M\u017fRP *", TYPES, PATH),
+            ("m=message 7 TCP/MSRP *", PATH),
+            ("m=message 7 TCP/MSRP *", TYPES, "a=path:msrp://é"),
+        ):
+            error = self.assertRaises(SdpError, read_msrp_media, offered(*lines), 0)
+            self.assertTrue(str(error).isascii() and str(error).isprintable(), str(error))
+
     def test_lists_of_types(self) -> None:
         media = one(
             "m=message 7654 TCP/MSRP *",
