@@ -59,6 +59,17 @@ class RequestSender:
                 break
         return response
 
+    @inlineCallbacks
+    def send_ack(
+        self, ack: Request, flow: Flow | None = None
+    ) -> Generator[Deferred[Any], Any, None]:
+        """Send the ACK for a 2xx, which has no transaction (RFC 3261 §13.2.2.4).
+
+        Fails with `LocateError` or `TransportError`; the 2xx then comes again.
+        """
+        addresses = [flow.peer] if flow is not None else (yield self._locate(_next_hop(ack)))
+        yield self._layer.send_ack(ack, addresses[0], flow)
+
 
 def _next_hop(request: Request) -> URI:
     """Where a request goes first: its topmost Route if there is one, else its URI."""

@@ -1,0 +1,338 @@
+"""A SIP user agent that joins chat rooms: for bots, tests, load and the command line.
+
+agent = UserAgent(reactor, "sip:alice@example.com")
+chat = await agent.join("sip:lobby@conf.example.com", on_message=print)
+await chat.send("Hi, I'm Alice!")
+await agent.stop()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IReactorTime
+
+from msrpconf import __version__
+from msrpconf.client.chat import Chat, ChatSession, OnEnded, OnMessage
+from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, session_id
+from msrpconf.protocols.msrp.sending import MessageSender, SendError
+from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
+from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.sdp import Origin, SdpError, SessionDescription, offer
+from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media, msrp_media_line
+from msrpconf.protocols.sip.dialog import Dialog
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
+from msrpconf.protocols.sip.headers import NameAddr
+from msrpconf.protocols.sip.locate import LocateError, locate
+from msrpconf.protocols.sip.message import Headers, Request, Response
+from msrpconf.protocols.sip.sender import TransportError
+from msrpconf.protocols.sip.sockets import is_loopback
+from msrpconf.protocols.sip.transaction import (
+    ServerTransaction,
+    TransactionLayer,
+    new_call_id,
+    new_tag,
+)
+from msrpconf.protocols.sip.transport import TransportLayer
+from msrpconf.protocols.sip.uri import URI, SipURI, parse_uri
+from msrpconf.services.focus_sending import RequestSender
+
+Trace = Callable[[str, str, str, bytes], None]
+"""Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
+
+MSRP_TIMEOUT = 10.0
+"""Seconds for the room to accept the MSRP connection."""
+
+ACTIVE_PORT = 9
+"""The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
+
+
+class JoinError(Exception):
+    """A room was not entered: a SIP `status`, and a `reason` that says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class UserAgent:
+    """A user who may join any number of rooms.
+
+    `user` is the user's URI, with or without ``sip:``; `listen` the address of our
+    end of SIP (``udp:127.0.0.1:0``), chosen to suit the peer where it is None;
+    `proxy` the address that requests go to first; `plain` has messages go
+    without message/cpim. Joins over the transport that the room's URI names.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        user: str,
+        *,
+        display_name: str | None = None,
+        listen: str | None = None,
+        proxy: str | None = None,
+        plain: bool = False,
+        trace: Trace | None = None,
+    ) -> None:
+        uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
+        if not isinstance(uri, SipURI) or not uri.user:
+            raise ValueError(f"a user is sip:name@domain, got {user!r}")
+        self.user = str(uri.aor)
+        self.display_name = display_name
+        self.plain = plain
+        self.clock: IReactorTime = reactor
+        self._reactor = reactor
+        self._listen = None if listen is None else Address.parse(listen)
+        self._proxy = None if proxy is None else Address.parse(proxy)
+        self._chats: dict[tuple[str, str, str | None], Chat] = {}
+        self._sessions: dict[bytes, Session] = {}
+        sip_trace = None if trace is None else _sip_trace(trace)
+        self._transport = TransportLayer(reactor, trace=sip_trace)
+        self.layer = TransactionLayer(
+            reactor, self._transport, on_request=self._requested, on_ack=lambda ack, flow: None
+        )
+        self._transport.on_message = self.layer.receive
+        self._requests = RequestSender(self.layer, self._locate, self._local_address)
+        self._msrp = MsrpFactory(
+            self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
+        )
+
+    @inlineCallbacks
+    def start(self) -> Generator[Deferred[Any], Any, None]:
+        """Listen, where an address was given; otherwise joining does."""
+        if self._listen is not None:
+            yield self._transport.listen(self._listen)
+            self._listen = None
+
+    @inlineCallbacks
+    def stop(self) -> Generator[Deferred[Any], Any, None]:
+        """Leave all rooms, then close everything."""
+        yield DeferredList([chat.leave() for chat in list(self._chats.values())])
+        for connection in list(self._msrp.connections):
+            connection.close()
+        self.layer.stop()
+        yield self._transport.stop()
+
+    @inlineCallbacks
+    def join(
+        self, room: str, *, on_message: OnMessage | None = None, on_ended: OnEnded | None = None
+    ) -> Generator[Deferred[Any], Any, Chat]:
+        """Enter the room at the URI `room`; done when one can be heard there.
+
+        Fails with `JoinError`, whose reason says what is in the way.
+        """
+        uri = _room_uri(room)
+        yield self.start()
+        try:
+            address = self._proxy or (yield locate(self._reactor, uri))[0]
+            yield self._listen_for(address)
+            local = self._transport.local_address(address.transport, address.host)
+        except (LocateError, TransportError) as error:
+            raise JoinError(503, str(error)) from None
+        chat = Chat(self, str(uri.aor), on_message, on_ended)
+        path = f"msrp://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
+        chat.session = Session(
+            path.encode("ascii"), b"", ChatSession(chat), self.clock, Limits(message_octets=2**40)
+        )
+        chat.sender = MessageSender(chat.session, self.clock)
+        call = _Call(self, self._invite(uri, local, path), address, chat)
+        answer, chat.dialog, chat.flow = yield call.answered
+        self._chats[chat.dialog.id] = chat
+        try:
+            yield self._connect(chat, answer)
+        except JoinError:
+            yield chat.leave()
+            raise
+        return chat
+
+    def _invite(self, uri: SipURI, local: Address, path: str) -> Request:
+        """The INVITE that offers an MSRP session (RFC 4975 §8, RFC 7701 §9.1)."""
+        line = msrp_media_line(
+            [MsrpURI.parse(path)],
+            accept_types=["text/plain"] if self.plain else ["message/cpim"],
+            accept_wrapped_types=[] if self.plain else ["*"],
+            setup="active",
+            chatroom=None if self.plain else (),
+            port=ACTIVE_PORT,
+        )
+        body = bytes(offer([line], origin=Origin.of(local.host, 1, 1)))
+        user = NameAddr(parse_uri(self.user), self.display_name)
+        contact = SipURI("sip", SipURI.parse(self.user).user, None, bracket(local.host), local.port)
+        if local.transport != "udp":
+            contact = contact.with_parameters(("transport", local.transport))
+        headers = Headers(
+            [
+                ("From", str(user.with_tag(new_tag()))),
+                ("To", f"<{uri.aor}>"),
+                ("Call-ID", new_call_id()),
+                ("CSeq", "1 INVITE"),
+                ("Contact", f"<{contact}>"),
+                ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
+                ("User-Agent", f"msrpconf/{__version__}"),
+                ("Content-Type", "application/sdp"),
+            ]
+        )
+        return Request("INVITE", uri, headers, body)
+
+    def _listen_for(self, peer: Address) -> Deferred[Any]:
+        """Have an end of our own that `peer` can reach."""
+        try:
+            self._transport.local_address(peer.transport, peer.host)
+        except TransportError:
+            if is_ipv6(peer.host):
+                host = "::1" if is_loopback(peer.host) else "::"
+            else:
+                host = "127.0.0.1" if is_loopback(peer.host) else "0.0.0.0"
+            return self._transport.listen(Address(peer.transport, host, 0))
+        return succeed(None)
+
+    @inlineCallbacks
+    def _connect(self, chat: Chat, answer: Response) -> Generator[Deferred[Any], Any, None]:
+        """Connect to where the room's answer says, and bind the session there."""
+        media = _answered_media(answer)
+        session = chat.session
+        session.remote_path = " ".join(media.path).encode("utf-8")
+        self._sessions[session_id(session.local_path)] = session
+        uri = MsrpURI.parse(media.path[0])
+        endpoint = HostnameEndpoint(
+            self._reactor, uri.host.strip("[]"), uri.connect_port, timeout=MSRP_TIMEOUT
+        )
+        try:
+            connection = yield endpoint.connect(self._msrp)
+        except Exception as error:
+            raise JoinError(
+                503,
+                f"the room's MSRP address {uri.host}:{uri.connect_port} cannot be reached: {error}",
+            ) from None
+        assert isinstance(connection, MsrpConnection)
+        connection.attach(session)
+        try:
+            yield chat.sender.bind()
+        except SendError as error:
+            raise JoinError(503, f"the room does not take the MSRP session: {error}") from None
+
+    # In dialogs.
+
+    def send_in_dialog(self, request: Request, flow: Flow | None) -> Deferred[Response]:
+        """Send a request of a chat's; give its final response, a 408 of our own at worst."""
+        return self._requests.send(request, None if "Route" in request.headers else flow)
+
+    def send_ack(self, ack: Request, flow: Flow | None) -> None:
+        """Acknowledge a 2xx; what cannot be sent will be asked for again."""
+        sending = self._requests.send_ack(ack, None if "Route" in ack.headers else flow)
+        sending.addErrback(lambda _: None)
+
+    def _locate(self, uri: URI) -> Deferred[list[Address]]:
+        return locate(self._reactor, uri, usable=self._transport.can_reach)
+
+    def _local_address(self, flow: Flow) -> Address:
+        return self._transport.local_address(flow.transport, flow.remote[0])
+
+    def forget(self, chat: Chat) -> None:
+        """A chat has ended."""
+        if chat.dialog is not None:
+            self._chats.pop(chat.dialog.id, None)
+        self._sessions.pop(session_id(chat.session.local_path), None)
+
+    def _requested(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        key = (request.call_id, request.to.tag or "", request.from_.tag)
+        chat = self._chats.get(key)
+        if chat is not None:
+            transaction.respond(chat.request_received(request))
+        elif request.method == "OPTIONS" and request.to.tag is None:
+            transaction.answer(200, headers=(("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),))
+        else:
+            transaction.answer(481)
+
+
+class _Call:
+    """An INVITE until its final response, and the ACKs for what comes after it.
+
+    `answered` gives the 2xx, the dialog and the flow, or fails with `JoinError`;
+    cancelling it cancels the INVITE, and ends a call that is answered all the same.
+    """
+
+    def __init__(self, agent: UserAgent, invite: Request, address: Address, chat: Chat) -> None:
+        self.answered: Deferred[tuple[Response, Dialog, Flow | None]] = Deferred(self._cancelled)
+        self._agent = agent
+        self._chat = chat
+        self._dialog: Dialog | None = None
+        self._given_up = False
+        self._invite = invite
+        self._transaction = agent.layer.request(
+            invite, address, on_response=self._response_received
+        )
+
+    def _response_received(self, response: Response, flow: Flow | None) -> None:
+        if response.status < 200:
+            return
+        if response.status >= 300:
+            if not self.answered.called and not self._given_up:
+                self.answered.errback(JoinError(response.status, _why_not(response)))
+            return
+        first = self._dialog is None
+        if self._dialog is None:
+            try:
+                self._dialog = Dialog.from_response(self._invite, response)
+            except SipSyntaxError as error:
+                self.answered.errback(JoinError(502, f"the room's answer is wrong: {error}"))
+                return
+        ack = self._dialog.ack(self._invite.cseq.number)
+        self._agent.send_ack(ack, flow)
+        if not first:
+            return
+        if self._given_up:
+            _, bye = self._dialog.request("BYE")
+            self._agent.send_in_dialog(bye, flow)
+        elif not self.answered.called:
+            self.answered.callback((response, self._dialog, flow))
+
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        self._given_up = True
+        self._transaction.cancel()
+
+
+def _room_uri(room: str) -> SipURI:
+    try:
+        uri = parse_uri(room if ":" in room.partition("@")[0] else f"sip:{room}")
+    except SipSyntaxError as error:
+        raise JoinError(416, f"no room's address: {error}") from None
+    if not isinstance(uri, SipURI) or not uri.user:
+        raise JoinError(416, f"a room's address is sip:room@domain, got {room!r}")
+    return uri
+
+
+def _answered_media(answer: Response) -> MsrpMedia:
+    try:
+        media = msrp_media(SessionDescription.parse(answer.body))
+    except SdpError as error:
+        raise JoinError(488, f"the room's answer is wrong: {error}") from None
+    if not media:
+        raise JoinError(488, "the room refused the MSRP session")
+    return media[0]
+
+
+def _why_not(response: Response) -> str:
+    """The reason phrase, and what a Warning adds to it."""
+    warning = response.headers.get("Warning")
+    if warning is None or response.reason in warning:
+        return response.reason
+    return f"{response.reason} ({warning})"
+
+
+def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:
+    return lambda direction, flow, octets: trace("sip", direction, str(flow.peer), octets)
+
+
+def _msrp_trace(trace: Trace) -> Callable[[str, str, bytes], None]:
+    def tell(direction: str, peer: str, octets: bytes) -> None:
+        trace("msrp", "in" if direction == "<" else "out", f"tcp:{peer}", octets)
+
+    return tell

@@ -1,0 +1,66 @@
+"""A message as a client shows it: who said what, and when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from msrpconf.protocols.cpim import CpimError, parse_cpim_head
+
+
+@frozen
+class Message:
+    """One message that came from a room, whole.
+
+    `sender` and `to` are URIs as text; `name` is the sender's name for people to
+    read, where one was given. `content_type` and `body` are the content's, without
+    the wrapper. `date_time` is when it was said, where the sender told.
+    """
+
+    sender: str
+    name: str | None
+    to: str
+    content_type: str
+    body: bytes
+    date_time: datetime | None = None
+
+    @property
+    def media_type(self) -> str:
+        """The content's type in lower case, without parameters: ``text/plain``."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def text(self) -> str:
+        """The content as text; what is no UTF-8 in it is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    @classmethod
+    def of(cls, content_type: str, body: bytes, room: str) -> Message:
+        """Read what a room delivered, in a CPIM wrapper (RFC 3862) or plain.
+
+        Raises `CpimError` for a wrapper that cannot be read.
+        """
+        if content_type.partition(";")[0].strip().lower() != "message/cpim":
+            return cls(room, None, room, content_type, body)
+        head = parse_cpim_head(body)
+        if head is None or head.from_ is None:
+            raise CpimError("a message without a sender")
+        return cls(
+            head.from_.uri,
+            head.from_.formal_name,
+            head.to[0].uri if head.to else room,
+            head.content_type,
+            body[head.body_offset :],
+            _time(head.date_time),
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return parsed.astimezone() if parsed.tzinfo is not None else None
