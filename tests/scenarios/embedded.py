@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from msrpconf.client import Chat, Message, UserAgent
@@ -72,6 +73,19 @@ class EmbeddedServerTestCase(TestCase):
         host = f"[{self.host}]" if ":" in self.host else self.host
         suffix = "" if transport == "udp" else f";transport={transport}"
         return f"sip:{name}@{host}:{self.ports[transport]}{suffix}"
+
+    def when_logged(self, what: str) -> Deferred[Any]:
+        """The next log event about `what` (``joined``, ``left``, …)."""
+        result: Deferred[Any] = Deferred()
+
+        def look(event: Any) -> None:
+            if event.get("what") == what and not result.called:
+                globalLogPublisher.removeObserver(observe)
+                result.callback(event)
+
+        observe: Any = look
+        globalLogPublisher.addObserver(observe)
+        return result
 
     def agent(self, user: str, **options: Any) -> UserAgent:
         """A user agent that ends with the test."""
