@@ -142,8 +142,6 @@ def parse_parameters(text: str, start: int = 0, *, mime: bool = False) -> Parame
     while position < end:
         match = pattern.match(text, position)
         if match is None or (match.end() < end and text[match.end()] != ";"):
-            if not text[position:].strip(" \t"):
-                break
             raise SipSyntaxError(
                 f"expected ';name' or ';name=value' parameters, got {shown(text[position:])}"
             )
@@ -159,6 +157,8 @@ def parse_parameters(text: str, start: int = 0, *, mime: bool = False) -> Parame
 def parameters_end(text: str, start: int) -> int:
     """Where the well-formed parameters that begin at `start` end."""
     while match := _PARAMETER.match(text, start):
+        if text[match.end() : match.end() + 1] == "=":  # a name whose value is wrong
+            break
         start = match.end()
     return start
 

@@ -208,9 +208,11 @@ class Via:
 
     @property
     def rport(self) -> int | None:
-        """The port that the message came from, where it has been filled in (RFC 3581)."""
-        value = get_parameter(self.parameters, "rport")
-        return grammar.parse_port(value) if value else None
+        """The port that the message came from, where one has been filled in (RFC 3581)."""
+        try:
+            return grammar.parse_port(get_parameter(self.parameters, "rport") or "")
+        except SipSyntaxError:
+            return None
 
     @property
     def wants_rport(self) -> bool:

@@ -63,12 +63,20 @@ def _encode(start_line: str, headers: Headers, body: bytes) -> bytes:
         lines += [f"{name}: {value}" for name, value in headers]
         lines.append(f"Content-Length: {length}")
     lines.append("\r\n")
-    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
+    try:
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
+    except UnicodeEncodeError as error:
+        text = error.object[error.start : error.end]
+        raise SipSyntaxError(f"no octets stand for {shown(text)}") from None
 
 
 @define
 class Request(TypedFields):
-    """A request. `bytes(request)` writes it, with the Content-Length that its body has."""
+    """A request. `bytes(request)` writes it, with the Content-Length that its body has.
+
+    Writing raises `SipSyntaxError` for a start line with a line break, and for text that has no
+    UTF-8: none of that can come from a parsed message.
+    """
 
     method: str
     uri: URI
@@ -121,7 +129,7 @@ class Request(TypedFields):
 
 @define
 class Response(TypedFields):
-    """A response. `bytes(response)` writes it, with the Content-Length that its body has."""
+    """A response. `bytes(response)` writes it, as `Request` does."""
 
     status: int
     reason: str

@@ -274,7 +274,7 @@ class TelURI:
         for name, value in self.parameters:
             parts.append(f";{name}")
             if value is not None:
-                parts.append("=" + grammar.escape(value, "[]/:&+$"))
+                parts.append("=" + grammar.escape(value, _PARAMETER_SAFE))
         return "".join(parts)
 
     def parameter(self, name: str) -> str | None:
@@ -294,7 +294,7 @@ class TelURI:
             value = value.lower()
             if name == "ext" or (name == "phone-context" and value.startswith("+")):
                 value = value.translate(_SEPARATORS)
-            parts.append(f";{name}={grammar.escape(value, '[]/:&+$')}")
+            parts.append(f";{name}={grammar.escape(value, _PARAMETER_SAFE)}")
         return "".join(parts)
 
     def equivalent(self, other: URI) -> bool:

@@ -130,6 +130,9 @@ class ViaTests(SynchronousTestCase):
     def test_where_it_came_from(self) -> None:
         via = Via.parse("SIP/2.0/UDP a;rport=5071;received=192.0.2.1")
         self.assertEqual((via.received, via.rport), ("192.0.2.1", 5071))
+        self.assertEqual(via.parameter("RPORT"), "5071")
+        for text in ("SIP/2.0/UDP a", "SIP/2.0/UDP a;rport=x", "SIP/2.0/UDP a;rport=0"):
+            self.assertIsNone(Via.parse(text).rport)
         stamped = Via.parse("SIP/2.0/UDP a;rport;branch=b").with_parameter("rport", "1024")
         self.assertEqual(str(stamped), "SIP/2.0/UDP a;rport=1024;branch=b")
 
@@ -156,6 +159,8 @@ class ViaTests(SynchronousTestCase):
         for text, saved in (
             ("SIP/2.0/UDP a:5;branch=x;;y", "SIP/2.0/UDP a:5;branch=x"),
             ("SIP/2.0/UDP a b", "SIP/2.0/UDP a"),
+            ("SIP/2.0/UDP a;branch=x b", "SIP/2.0/UDP a;branch=x"),
+            ('SIP/2.0/UDP a;branch=x;y="z', "SIP/2.0/UDP a;branch=x"),
             ("SIP/2.0/UDP a;branch=x;BRANCH=y", "SIP/2.0/UDP a"),
             ("SIP/2.0/UDP a..b", None),
             ("nonsense", None),
@@ -167,6 +172,7 @@ class ViaTests(SynchronousTestCase):
 class CSeqTests(SynchronousTestCase):
     def test_number_and_method(self) -> None:
         self.assertEqual(CSeq.parse("0009   INVITE"), CSeq(9, "INVITE"))
+        self.assertEqual(str(CSeq(9, "INVITE")), "9 INVITE")
         self.assertEqual(CSeq.parse("4294967295 X").number, 2**32 - 1)
 
     def test_refused(self) -> None:

@@ -169,6 +169,12 @@ class WritingTests(SynchronousTestCase):
             b"OPTIONS sip:a@b SIP/2.0\r\nTo: <sip:a@b>\r\nContent-Length: 2\r\n\r\nxy",
         )
 
+    def test_text_without_octets(self) -> None:
+        error = self.assertRaises(
+            SipSyntaxError, bytes, Response(200, "OK", Headers([("Subject", "\ud800")]))
+        )
+        self.assertIn("ud800", error.reason)
+
     def test_start_line_takes_no_line_break(self) -> None:
         self.assertRaises(SipSyntaxError, bytes, Response(200, "OK\r\nVia: evil"))
         self.assertRaises(SipSyntaxError, bytes, Request("A\nB", parse_uri("sip:a@b")))
@@ -389,6 +395,13 @@ class AnswerableTests(ErrorCase):
         error = self.altered(b"SIP/2.0/UDP 10.0.0.5:44321", b"SIP/2.0/UDP 10.0..5", "Via")
         assert error.request is not None
         self.assertEqual([via.host for via in error.request.vias], ["proxy.example.com"])
+
+    def test_hop_with_an_open_quote(self) -> None:
+        error = self.altered(b"branch=z9hG4bK2,", b'x="y,', "Via")
+        assert error.request is not None
+        self.assertEqual(
+            [str(via) for via in error.request.vias], ["SIP/2.0/TCP proxy.example.com"]
+        )
 
     def test_hops_are_bounded(self) -> None:
         error = self.altered(

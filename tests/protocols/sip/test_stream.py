@@ -129,6 +129,9 @@ class BadMessageTests(SynchronousTestCase):
         assert error.request is not None
         self.assertEqual(error.request.cseq.number, 1)
 
+    def test_head_too_large_and_wrong_besides(self) -> None:
+        self.assert_fatal(OPTIONS.replace(b"To:", b"no colon\r\nX: " + b"y" * 1000), "header field")
+
     def test_head_without_an_end(self) -> None:
         error = only_error(self.parser.receive_data(b"x" * 5000))
         self.assertEqual((error.status, error.fatal, error.request), (513, True, None))

@@ -97,6 +97,8 @@ class SipUriTests(SynchronousTestCase):
             "sip:alice@1234",
             "sip:alice@[::1",
             "sip:alice@[::g]",
+            "sip:alice@[1:2]",
+            "sip:alice@[:::1]",
             "sip:alice@[fe80::1%25eth0]",
             "sip:alice@::1",
             "sip:alice@" + "a" * 256,
@@ -259,6 +261,11 @@ class ComparisonTests(SynchronousTestCase):
         self.assert_different("sip:bob@biloxi.com;x=a%2Bb", "sip:bob@biloxi.com;x=a+b")
         self.assert_different("sip:+15551234@biloxi.com", "tel:+15551234")
 
+    def test_same(self) -> None:
+        uri = parse_uri("sip:alice@example.com;x=1?y=2")
+        self.assertTrue(uri.equivalent(uri))
+        self.assertTrue(uri.equivalent(parse_uri(str(uri))))
+
     def test_built_and_read_uris_compare(self) -> None:
         self.assertTrue(
             SipURI("sip", "a b", None, "example.com").equivalent(parse_uri("sip:a%20b@example.com"))
@@ -275,6 +282,8 @@ class TelUriTests(SynchronousTestCase):
         self.assertEqual(uri.parameter("Phone-Context"), "+1-914-555")
         self.assertEqual(uri.parameter("x"), "A;")
         self.assertEqual(parse_uri(str(uri)), uri)
+        self.assertEqual(str(parse_uri("tel:+1201;x;Y=1")), "tel:+1201;x;Y=1")
+        self.assertEqual(parse_uri("tel:+1201;Y=1;x").key, "tel:+1201;x;y=1")
 
     def test_examples(self) -> None:
         for text in (
