@@ -71,6 +71,12 @@ MAX_SERVER_TRANSACTIONS = 100_000
 RETRY_AFTER = 10
 """Seconds after which those that are refused for that reason may come again."""
 
+MERGED = "The same request has come by another way (RFC 3261 8.2.2.2)"
+"""The reason of a 482."""
+
+OVERLOAD = "Too many transactions here: try again later"
+"""The reason of a 503."""
+
 MAX_FORWARDS = 70
 """What a request without Max-Forwards gets (RFC 3261 section 8.1.1.6)."""
 
@@ -88,6 +94,9 @@ _OTHER_METHODS = (
     "SUBSCRIBE",
     "UPDATE",
 )
+
+RefusalHook = Callable[[int, str, Request, Flow], None]
+"""Told of a request that the layer refused by itself: status, reason, request, flow."""
 
 _log = Logger()
 
@@ -116,7 +125,9 @@ class TransactionLayer:
     `clock` is an `IReactorTime`, `transport` what sends. `on_request(transaction)` is called
     with each new request but ACK, never with a repetition; if it raises, the request gets 500.
     `on_ack(request, flow)` gets each ACK that does not end a transaction of ours: those for a
-    2xx, and strays. `timers` are `Timers()` unless given.
+    2xx, and strays. `timers` are `Timers()` unless given. `on_refused(status, reason, request,
+    flow)`, where it is set, is told of the requests that the layer itself refuses: 482 for one
+    that has come before by another way, 503 where the table is full.
     """
 
     def __init__(
@@ -132,6 +143,7 @@ class TransactionLayer:
         timers = Timers() if timers is None else timers
         self.on_request = on_request
         self.on_ack = on_ack
+        self.on_refused: RefusalHook | None = None
         self.counters = TransactionCounters()
         self._sender = transport
         self._alarms = AlarmClock(clock)
@@ -255,7 +267,8 @@ class TransactionLayer:
         self._server[key] = transaction
         if merged:
             self.counters.merged += 1
-            transaction.answer(482)
+            transaction.answer(482, MERGED)
+            self._tell_refused(482, MERGED, request, flow)
             return
         if merge_key is not None:
             self._ongoing[merge_key] = transaction
@@ -290,10 +303,14 @@ class TransactionLayer:
 
     def _refuse(self, request: Request, flow: Flow) -> None:
         self.counters.overload += 1
-        response = request.response(
-            503, headers=[("Retry-After", str(RETRY_AFTER))], to_tag=stateless_tag(request)
-        )
+        headers = [("Retry-After", str(RETRY_AFTER))]
+        response = request.response(503, OVERLOAD, headers=headers, to_tag=stateless_tag(request))
         self._sender.send_response(response, flow)
+        self._tell_refused(503, OVERLOAD, request, flow)
+
+    def _tell_refused(self, status: int, reason: str, request: Request, flow: Flow) -> None:
+        if self.on_refused is not None:
+            call_hook(self.on_refused, status, reason, request, flow)
 
     def _replace_server(self, old: Absorber, new: Absorber | None) -> None:
         if self._server.get(old.key) is not old:

@@ -164,6 +164,12 @@ class TransportLayer:
             return False
         return True
 
+    def is_alive(self, flow: Flow) -> bool:
+        """Whether a message can still go by `flow`: its connection is open, its socket bound."""
+        if flow.transport == "udp":
+            return flow.local in self._datagrams
+        return self._pool.find(flow) is not None
+
     def _listener(self, transport: str, remote_host: str) -> Address:
         """The listening address that is best for a peer."""
         ipv6 = is_ipv6(remote_host)
