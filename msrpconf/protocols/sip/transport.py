@@ -100,6 +100,11 @@ class TransportLayer:
         self._udp_only: OrderedDict[Endpoint, float] = OrderedDict()
         self._sources: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
+    @property
+    def connections(self) -> int:
+        """How many there are, those that are closing included."""
+        return len(self._pool)
+
     # Where we are
 
     def listen(self, address: Address) -> Deferred[Address]:
