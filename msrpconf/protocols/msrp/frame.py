@@ -169,8 +169,9 @@ class Head:
 
     @property
     def failure_report(self) -> bytes:
-        """``b"yes"`` (also where absent), ``b"partial"`` or ``b"no"`` (RFC 4975 §7.1.1)."""
-        return self.headers.get(b"failure-report", b"yes").lower()
+        """``b"yes"`` (also where absent or unknown), ``b"partial"`` or ``b"no"`` (§7.1.1)."""
+        value = self.headers.get(b"failure-report", b"yes").lower()
+        return value if value in (b"partial", b"no") else b"yes"
 
     @property
     def success_report(self) -> bool:
@@ -334,6 +335,10 @@ def _start_line(line: bytes) -> tuple[bytes, bytes, int, bytes]:
 
 def _headers(block: bytes) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
+    ends = block.count(b"\r\n")
+    if block.count(b"\r") != ends or block.count(b"\n") != ends:
+        # Values are written to other peers, some of which take either for a line's end.
+        raise MsrpSyntaxError("a header has a CR or LF of its own: only CRLF may end it")
     lines = block.split(b"\r\n", MAX_HEADERS)
     if len(lines) > MAX_HEADERS:
         raise MsrpSyntaxError(f"a frame has more than {MAX_HEADERS} headers")

@@ -16,20 +16,31 @@ from msrpconf.protocols.msrp.frame import Continuation, new_transaction
 MAX_UNINTERRUPTED = 2048
 """Octets of body above which a chunk must say that it may be interrupted (RFC 4975 §7.1.1)."""
 
+PROMPT = 32768
+"""Octets of a message that keep their place in a queue; what follows them may be overtaken."""
+
 
 class OutgoingFrame:
     """A SEND or REPORT but for its paths.
 
     On the wire it is `start`, the session's paths, `middle`, `end`. `middle`
     holds the other headers and the body with the CRLF that follows it; `size`
-    counts the octets of all three. Never changed once made.
+    counts the octets of all three. A `bulk` frame is a part of a long message, far
+    from its beginning: it waits for all other frames of its session, so that a
+    large transfer does not hold up what people say. Never changed once made.
     """
 
-    __slots__ = ("end", "flag", "method", "middle", "size", "start", "transaction")
+    __slots__ = ("bulk", "end", "flag", "method", "middle", "size", "start", "transaction")
 
     def __init__(
-        self, method: bytes, transaction: bytes, middle: bytes, flag: Continuation
+        self,
+        method: bytes,
+        transaction: bytes,
+        middle: bytes,
+        flag: Continuation,
+        bulk: bool = False,
     ) -> None:
+        self.bulk = bulk
         self.method = method
         self.transaction = transaction
         self.flag = flag
@@ -67,7 +78,11 @@ def send_frame(
     the copy of a room's message answers errors only.
     """
     length = sum(map(len, data))
-    end = b"%d" % (start + length - 1) if length <= MAX_UNINTERRUPTED else b"*"
+    if length > MAX_UNINTERRUPTED or (start > 1 and not length):
+        # Where there is no last octet, `*` says less than an end before the start would.
+        end = b"*"
+    else:
+        end = b"%d" % (start + length - 1)
     octets = b"".join(data)
     transaction = new_transaction()
     while b"-------" + transaction in octets:
@@ -81,7 +96,7 @@ def send_frame(
         content_type,
         octets,
     )
-    return OutgoingFrame(b"SEND", transaction, middle, flag)
+    return OutgoingFrame(b"SEND", transaction, middle, flag, start > PROMPT)
 
 
 def abort_frame(message_id: bytes, content_type: bytes, start: int) -> OutgoingFrame:

@@ -21,28 +21,28 @@ from collections.abc import Callable
 from typing import Protocol
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
-from msrpconf.protocols.msrp.errors import MsrpSyntaxError
-from msrpconf.protocols.msrp.frame import Continuation, Head
-from msrpconf.protocols.msrp.outgoing import OutgoingFrame, report_frame
+from msrpconf.protocols.msrp.frame import Head
+from msrpconf.protocols.msrp.outgoing import OutgoingFrame
+from msrpconf.protocols.msrp.reception import (
+    IncomingMessages,
+    MessageSink,
+    Piece,
+    Refusal,
+    SendReception,
+)
 
-PIECE = 16384
-"""Octets of a chunk that are collected before they are handed on."""
-
-MAX_MESSAGES = 16
-"""Messages that one session may have begun and not ended."""
-
-HEARTBEAT = b"text/x-msrp-heartbeat"
-"""What some clients send to keep a connection open: answered, and shown to nobody."""
-
-
-@frozen
-class Refusal:
-    """Why a request is not served: an MSRP status and a comment a person can act on."""
-
-    status: int
-    comment: str
+__all__ = [
+    "FrameWriter",
+    "Limits",
+    "MessageSink",
+    "Piece",
+    "Refusal",
+    "Session",
+    "SessionHandler",
+    "new_session_id",
+]
 
 
 @frozen
@@ -57,43 +57,6 @@ class Limits:
     """Seconds after which a message whose next chunk does not come is given up (RFC 7701 §6.1)."""
 
 
-class Piece:
-    """Some octets of a message, in the order and as they arrived.
-
-    `start` is the position of the first octet in the message, from 1; `flag` is
-    `Continuation.MORE` where more of the message is to come. `head` is the head
-    of the frame that they came in.
-    """
-
-    __slots__ = ("data", "flag", "head", "message_id", "start", "total")
-
-    def __init__(
-        self,
-        head: Head,
-        message_id: bytes,
-        start: int,
-        data: bytes,
-        total: int | None,
-        flag: Continuation,
-    ) -> None:
-        self.head = head
-        self.message_id = message_id
-        self.start = start
-        self.data = data
-        self.total = total
-        self.flag = flag
-
-
-class MessageSink(Protocol):
-    """Who takes the rest of a message after its first piece."""
-
-    def piece_received(self, piece: Piece) -> Refusal | None:
-        """Take a further piece; a refusal ends the message. The last has no MORE flag."""
-
-    def aborted(self) -> None:
-        """The rest will not come: the sender is gone, took too long, or sent too much."""
-
-
 class SessionHandler(Protocol):
     """The owner of a session."""
 
@@ -106,7 +69,8 @@ class SessionHandler(Protocol):
     def message_begun(self, session: Session, piece: Piece) -> MessageSink | Refusal | None:
         """A message begins (RFC 4975 §7.3.1).
 
-        None accepts a message of one piece; one of several needs a sink.
+        The sink gets the other pieces, where there are more; None accepts the
+        message and lets them pass.
         """
 
     def request_received(self, session: Session, head: Head) -> Refusal | None:
@@ -123,10 +87,16 @@ class FrameWriter(Protocol):
     """The connection, as far as a session needs it."""
 
     def wake(self, session: Session) -> None:
-        """The session has frames to write."""
+        """The session has frames to write, and had none."""
 
     def respond(self, head: Head, status: int, comment: str = "") -> None:
         """Answer a request on this connection."""
+
+    def refuse(self, head: Head, refusal: Refusal) -> None:
+        """Answer a request that is not served, if its sender wants to know."""
+
+    def report(self, head: Head, report: OutgoingFrame) -> None:
+        """Send a REPORT to the sender of the SEND `head`."""
 
     def detach(self, session: Session) -> None:
         """The session is no longer served here."""
@@ -154,14 +124,20 @@ class Session:
     ) -> None:
         self.local_path = local_path
         self.handler = handler
+        self.clock = clock
+        self.limits = limits or Limits()
         self.connection: FrameWriter | None = None
-        self.queue: deque[OutgoingFrame] = deque()
+        self.suffix = b""
+        """What tells this session's transactions from others' on a shared connection."""
         self.queued = 0
+        """Octets that wait to be written, the paths not counted."""
         self.closed = False
         self.on_drained: Callable[[], None] | None = None
-        self._clock = clock
-        self._limits = limits or Limits()
-        self._receiving: dict[bytes, _Reception] = {}
+        self._queue_octets = self.limits.queue_octets
+        self._queue: deque[OutgoingFrame] = deque()
+        # What may be overtaken: the parts of long messages, but for their beginnings.
+        self._bulk: deque[OutgoingFrame] = deque()
+        self._incoming = IncomingMessages(self)
         self.remote_path = remote_path
 
     @property
@@ -179,22 +155,34 @@ class Session:
     def forward(self, frame: OutgoingFrame) -> bool:
         """Queue a frame for the peer; False where it cannot be: unbound, or the queue is full."""
         connection = self.connection
-        queued = self.queued + frame.size
-        if connection is None or queued > self._limits.queue_octets:
+        waiting = self.queued
+        queued = waiting + frame.size
+        if connection is None or queued > self._queue_octets:
             return False
         self.queued = queued
-        if not self.queue:
+        if frame.bulk:
+            self._bulk.append(frame)
+        else:
+            self._queue.append(frame)
+        if not waiting:
             connection.wake(self)
-        self.queue.append(frame)
         return True
 
     def forward_last(self, frame: OutgoingFrame) -> None:
         """Queue the small frame that ends a message, even where the queue is full."""
-        if self.connection is not None:
-            self.queued += frame.size
-            if not self.queue:
-                self.connection.wake(self)
-            self.queue.append(frame)
+        connection = self.connection
+        if connection is not None:
+            waiting = self.queued
+            self.queued = waiting + frame.size
+            (self._bulk if frame.bulk else self._queue).append(frame)
+            if not waiting:
+                connection.wake(self)
+
+    def next_frame(self) -> OutgoingFrame:
+        """Take the frame that is to be written next out of the queue, which is not empty."""
+        frame = (self._queue or self._bulk).popleft()
+        self.queued -= frame.size
+        return frame
 
     # What the connection tells.
 
@@ -206,199 +194,34 @@ class Session:
     def connection_lost(self, reason: str) -> None:
         """The connection is gone: what waited to be written goes with it."""
         self.connection = None
-        self.queue.clear()
-        self.queued = 0
-        self._abort_all()
+        self._clear_queue()
+        self._incoming.abort_all()
         if not self.closed:
             self.handler.session_unbound(self, reason)
 
     def release(self) -> None:
         """Let go of the connection: the peer's path has changed, and another one will come."""
-        self._abort_all()
         connection, self.connection = self.connection, None
-        self.queue.clear()
-        self.queued = 0
+        self._clear_queue()
+        self._incoming.abort_all()
         if connection is not None:
             connection.detach(self)
 
     def close(self) -> None:
-        """End the session: nothing more is taken or sent."""
+        """End the session: nothing more is taken or sent, but for what is queued."""
         self.closed = True
-        self._abort_all()
         connection, self.connection = self.connection, None
+        self._incoming.abort_all()
         if connection is not None:
             connection.detach(self)
 
-    def _abort_all(self) -> None:
-        receptions = list(self._receiving.values())
-        self._receiving.clear()
-        for reception in receptions:
-            reception.abort()
+    def _clear_queue(self) -> None:
+        self._queue.clear()
+        self._bulk.clear()
+        self.queued = 0
 
     # What comes in.
 
-    def send_begun(self, head: Head) -> SendReception | Refusal:
-        """A SEND begins; return what takes its body and its end, or why it is not taken."""
-        if not head.content_type:
-            return SendReception(self, head, None, 1)
-        try:
-            chunk = head.byte_range
-        except MsrpSyntaxError as error:
-            return Refusal(400, str(error))
-        message_id = head.message_id
-        if not message_id or len(message_id) > 128:
-            return Refusal(400, "a SEND with a body needs a Message-ID of at most 128 octets")
-        reception = self._receiving.get(message_id)
-        if reception is None:
-            if chunk.start != 1:
-                return Refusal(400, "this message's first chunk has not come: send it from 1")
-            if len(self._receiving) >= MAX_MESSAGES:
-                return Refusal(413, f"at most {MAX_MESSAGES} messages at once: end one first")
-            reception = _Reception(self, message_id)
-        if chunk.total is not None and chunk.total > self._limits.message_octets:
-            reception.refuse(self._too_large())
-        if reception.refusal is not None:
-            return reception.refusal
-        reception.total = chunk.total
-        return SendReception(self, head, reception, chunk.start)
-
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"a message may have {self._limits.message_octets} octets at most")
-
-
-class _Reception:
-    """A message of which something is here: what became of it so far."""
-
-    __slots__ = ("message_id", "received", "refusal", "session", "sink", "timer", "total")
-
-    def __init__(self, session: Session, message_id: bytes) -> None:
-        self.session = session
-        self.message_id = message_id
-        self.received = 0
-        self.total: int | None = None
-        self.sink: MessageSink | None = None
-        self.refusal: Refusal | None = None
-        self.timer: IDelayedCall | None = None
-
-    def take(self, piece: Piece) -> Refusal | None:
-        """Hand a piece on; return the refusal where it, or the message, is not taken."""
-        session = self.session
-        self.received += len(piece.data)
-        if self.received > session._limits.message_octets:
-            return self.refuse(session._too_large())
-        if self.sink is not None:
-            refusal = self.sink.piece_received(piece)
-        else:
-            result = session.handler.message_begun(session, piece)
-            refusal = result if isinstance(result, Refusal) else None
-            if not isinstance(result, Refusal):
-                self.sink = result
-        if refusal is not None:
-            self.sink = None
-            return self.refuse(refusal)
-        if piece.flag is Continuation.MORE:
-            self._expect_more()
-        else:
-            self.forget()
-        return None
-
-    def refuse(self, refusal: Refusal) -> Refusal:
-        """Take no more of this message: its other chunks get the same answer (RFC 4975 §10.5)."""
-        self.refusal = refusal
-        sink, self.sink = self.sink, None
-        self._expect_more()
-        if sink is not None:
-            sink.aborted()
-        return refusal
-
-    def abort(self) -> None:
-        """The rest will not come."""
-        self.forget()
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.aborted()
-
-    def forget(self) -> None:
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-        self.timer = None
-        self.session._receiving.pop(self.message_id, None)
-
-    def _expect_more(self) -> None:
-        session = self.session
-        if session.closed or session.connection is None:
-            return
-        session._receiving[self.message_id] = self
-        if self.timer is None:
-            self.timer = session._clock.callLater(session._limits.chunk_timeout, self.abort)
-        else:
-            self.timer.reset(session._limits.chunk_timeout)
-
-
-class SendReception:
-    """One SEND frame under way: takes its body as it comes, and answers at its end."""
-
-    __slots__ = ("_collected", "_position", "_reception", "_session", "_waiting", "head", "refusal")
-
-    def __init__(
-        self, session: Session, head: Head, reception: _Reception | None, start: int
-    ) -> None:
-        self.head = head
-        self.refusal: Refusal | None = None
-        self._session = session
-        self._reception = reception
-        self._position = start
-        self._collected: list[bytes] = []
-        self._waiting = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Take some octets of the body."""
-        if self.refusal is not None or self._reception is None:
-            return
-        self._collected.append(data)
-        self._waiting += len(data)
-        if self._waiting >= PIECE:
-            self._hand_on(Continuation.MORE)
-
-    def ended(self, flag: Continuation) -> None:
-        """The frame's end-line came: hand on what is left, then answer."""
-        reception = self._reception
-        if self.refusal is None and reception is not None and not self._ignored():
-            self._hand_on(flag)
-        if self.refusal is not None:
-            if flag is not Continuation.MORE and reception is not None:
-                reception.forget()
-            return
-        connection = self._session.connection
-        head = self.head
-        if connection is None:
-            return  # the handler closed the session meanwhile
-        if head.failure_report == b"yes":
-            connection.respond(head, 200)
-        if head.success_report and flag is Continuation.COMPLETE and reception is not None:
-            total = self._position - 1
-            self._session.forward(report_frame(head.message_id, 1, total, total, 200, b"OK"))
-
-    def _ignored(self) -> bool:
-        return self.head.content_type.startswith(HEARTBEAT)
-
-    def _hand_on(self, flag: Continuation) -> None:
-        reception = self._reception
-        assert reception is not None
-        collected = self._collected
-        data = collected[0] if len(collected) == 1 else b"".join(collected)
-        start = self._position
-        self._position += len(data)
-        self._collected = []
-        self._waiting = 0
-        refusal = reception.take(
-            Piece(self.head, reception.message_id, start, data, reception.total, flag)
-        )
-        if refusal is None:
-            return
-        # Said at once and not at the frame's end: the sender of a large message
-        # shall stop here (RFC 4975 §7.3.2).
-        self.refusal = refusal
-        connection = self._session.connection
-        if connection is not None and self.head.failure_report != b"no":
-            connection.respond(self.head, refusal.status, refusal.comment)
+    def send_begun(self, connection: FrameWriter, head: Head) -> SendReception:
+        """A SEND begins on `connection`; return what takes its body and its end."""
+        return self._incoming.send_begun(connection, head)

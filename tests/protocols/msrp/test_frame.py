@@ -66,6 +66,18 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(body, b"Hey Bob, are you there?")
         self.assertIs(flag, Continuation.COMPLETE)
 
+    def test_reports_asked_for(self) -> None:
+        """RFC 4975 §7.1.1; what is none of the values is as if it were not there."""
+        for value, expected in (
+            (b"yes", b"yes"),
+            (b"Partial", b"partial"),
+            (b"NO", b"no"),
+            (b"maybe", b"yes"),
+        ):
+            head = parse(encode(b"SEND", b"tid1", [*PATHS, (b"Failure-Report", value)]))[0]
+            assert isinstance(head, Head)
+            self.assertEqual(head.failure_report, expected)
+
     def test_response(self) -> None:
         request = parse(BASIC)[0]
         assert isinstance(request, Head)
@@ -136,6 +148,8 @@ class ParseTests(SynchronousTestCase):
             (b"MSRP  SEND\r\n" + paths + end, "transaction"),
             (b"MSRP " + b"a" * 65 + b" SEND\r\n" + paths, "transaction"),
             (b"MSRP tid1 SEND\r\n" + paths + b"nonsense\r\n" + end, "Name: value"),
+            (b"MSRP tid1 SEND\r\n" + paths + b"Content-Type: a/b\nX: y\r\n" + end, "only CRLF"),
+            (b"MSRP tid1 SEND\r\n" + paths + b"Content-Type: a/b\rX: y\r\n" + end, "only CRLF"),
             (b"MSRP tid1 SEND\r\nFrom-Path: msrp://a/a;tcp\r\n" + end, "To-Path"),
             (b"MSRP tid1 SEND\r\nTo-Path: msrp://a/a;tcp\r\n" + end, "From-Path"),
             (b"MSRP tid1 SEND\r\n" + paths + b"A: b\r\n" * 100 + end, "more than 64"),
