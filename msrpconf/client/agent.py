@@ -98,7 +98,7 @@ class UserAgent:
             reactor, self._transport, on_request=self._requested, on_ack=lambda ack, flow: None
         )
         self._transport.on_message = self.layer.receive
-        self._requests = RequestSender(self.layer, self._locate, self._local_address)
+        self._requests = RequestSender(self.layer, self._locate, self._transport.is_alive)
         self._msrp = MsrpFactory(
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
         )
@@ -230,9 +230,6 @@ class UserAgent:
 
     def _locate(self, uri: URI) -> Deferred[list[Address]]:
         return locate(self._reactor, uri, usable=self._transport.can_reach)
-
-    def _local_address(self, flow: Flow) -> Address:
-        return self._transport.local_address(flow.transport, flow.remote[0])
 
     def forget(self, chat: Chat) -> None:
         """A chat has ended."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.error import CannotListenError
 
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
@@ -75,7 +74,8 @@ class ConferenceService(MultiService):
     def startService(self) -> Generator[Deferred[None], None, None]:
         """Open the ports: MSRP first, so that who is let in can connect.
 
-        Fails with `CannotListenError` where one is taken, and leaves none open.
+        Fails with `CannotListenError` where one is taken, and leaves none open. A
+        service that was stopped does not start again: make a new one.
         """
         self.running = 1
         to_server, to_focus = local_pair(
@@ -87,7 +87,7 @@ class ConferenceService(MultiService):
         try:
             self.server.startService()
             yield self.focus.startService()
-        except CannotListenError:
+        except Exception:
             yield self.stopService()
             raise
 

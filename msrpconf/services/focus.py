@@ -15,18 +15,21 @@ focus remembers of a call; kill it, start it again, and nobody in a room notices
 
 from __future__ import annotations
 
-from attrs import define
-from twisted.internet.defer import Deferred, succeed
+import secrets
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
-from msrpconf.protocols.channel import Channel
-from msrpconf.protocols.sip.flow import Flow, bracket
+from msrpconf.protocols.channel import Channel, ChannelClosed
+from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
+from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.protocols.sip.timers import Alarm, AlarmClock, Timers
+from msrpconf.protocols.sip.timers import AlarmClock, Timers
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.services.focus_checks import (
@@ -37,44 +40,37 @@ from msrpconf.services.focus_checks import (
     METHODS,
     ROOM_DOMAIN,
     FocusSettings,
+    check_beginning,
     check_body,
+    check_contact,
     check_extensions,
     check_method,
     check_source,
     conference_uri,
+    takes_sdp,
+    unreadable,
 )
+from msrpconf.services.focus_repeating import CallKey, Repeater
 from msrpconf.services.focus_sending import RequestSender
+from msrpconf.visible import visible
 
 RETRY_AFTER = ("Retry-After", "10")
 
 _HOP_HEADERS = ("Via", "Max-Forwards", "Content-Length", "Authorization", "Proxy-Authorization")
+_BODY_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition")
 _DIALOG_HEADERS = frozenset({"via", "from", "to", "call-id", "cseq", "content-length"})
-
-
-@define(eq=False)
-class _Unacknowledged:
-    """A 2xx to INVITE that is repeated until its ACK comes (RFC 3261 §13.3.1.4)."""
-
-    transaction: ServerTransaction
-    response: Response
-    interval: float
-    waited: float = 0.0
-    alarm: Alarm | None = None
-
-
-CallKey = tuple[str, str, str, int]
-"""Call-ID, our tag, the peer's tag, and the INVITE's CSeq."""
 
 
 class Focus:
     """The user agent of all rooms, over one transaction layer.
 
     `channel` leads to the server (or the dispatcher), `sender` sends what comes from
-    there; both are set before the first request. The layer calls
-    `request_received` and `ack_received`. `settings.contact` says which URI our
-    Contact has: ``conference`` is the room's own, ``address`` is our address with
-    the room's name, and ``auto`` the former where a proxy stays in the path
-    (Record-Route) and the latter where nobody else would find us.
+    there, `local_address` gives the address at which the peer of a flow reaches us;
+    all are set before the first request. The layer calls `request_received`,
+    `ack_received` and `refused`. `settings.contact` says which URI our Contact has:
+    ``conference`` is the room's own, ``address`` is our address with the room's
+    name, and ``auto`` the former where a proxy stays in the path (Record-Route) and
+    the latter where nobody else would find us.
     """
 
     log = Logger()
@@ -88,91 +84,96 @@ class Focus:
         self.settings = settings
         self.channel: Channel | None = None
         self.sender: RequestSender
+        self.local_address: Callable[[Flow], Address]
         self.closing = False
-        self._timers = Timers() if timers is None else timers
         self._alarms = AlarmClock(clock)
-        self._unacknowledged: dict[CallKey, _Unacknowledged] = {}
-        # INVITEs in a dialog that the server has not answered yet (RFC 3261 §14.2).
-        self._renegotiating: set[tuple[str, str, str]] = set()
+        self._repeater = Repeater(self._alarms, Timers() if timers is None else timers)
+        self._budget = LineBudget(clock)
+        # The last offer in each dialog that the server may not have answered yet.
+        self._renegotiating: dict[CallKey, ServerTransaction] = {}
 
     # From clients.
 
     def request_received(self, transaction: ServerTransaction) -> None:
         """Serve a request that is not an ACK."""
         request = transaction.request
+        denied = check_source(transaction.flow.remote[0], self.settings)
+        if denied is not None:
+            self._turn_away(transaction, denied)
+            return
         if request.method == "CANCEL":
             self._cancel(transaction)
             return
-        denied = self._check(transaction)
-        room = None
-        if denied is None and request.to.tag is None:
-            found = conference_uri(request, self.settings)
-            if isinstance(found, Denied):
-                denied = found
-            else:
-                room = found
+        room = conference_uri(request, self.settings)
+        denied = self._check(request, room)
+        dialog = None
+        if request.method in {"INVITE", "UPDATE"} and request.to.tag is not None:
+            dialog = _call(request)
+            denied = denied or self._check_pending(dialog)
         if denied is not None:
             self._refuse(transaction, denied)
             return
-        dialog = (request.call_id, request.to.tag or "", request.from_.tag or "")
-        if request.method == "INVITE" and dialog[1]:
-            if dialog in self._renegotiating:
-                denied = Denied(
-                    500, "An INVITE of this dialog is still being answered", (("Retry-After", "3"),)
-                )
-                self._refuse(transaction, denied)
-                return
-            self._renegotiating.add(dialog)
-        answer = self._ask(self._for_server(transaction, room))
-        answer.addCallback(self._answered, transaction, room)
+        known = None if isinstance(room, Denied) else room
+        answer = self._ask(self._for_server(transaction, known))
+        answer.addCallback(self._answered, transaction, known)
         answer.addErrback(self._failed, transaction)
-        answer.addBoth(lambda _: self._renegotiating.discard(dialog))
+        if dialog is not None:
+            self._renegotiating[dialog] = transaction
+            answer.addBoth(self._renegotiated, dialog, transaction)
 
     def ack_received(self, request: Request, flow: Flow) -> None:
         """Serve the ACK for a 2xx: stop repeating that, and tell the server."""
         if check_source(flow.remote[0], self.settings) is not None:
             return
-        key = (
-            request.call_id,
-            request.to.tag or "",
-            request.from_.tag or "",
-            request.cseq.number,
-        )
-        self._forget(key)
-        told = self._ask(_for_channel(request))
-        told.addErrback(
-            lambda failure: self.log.warn(
-                "ACK could not be passed on: {error} (Call-ID {call_id})",
-                error=failure.getErrorMessage(),
-                call_id=request.call_id,
-            )
-        )
+        self._repeater.acknowledged(request)
+        self._ask(_for_channel(request)).addErrback(self._not_passed_on, request)
 
-    def _check(self, transaction: ServerTransaction) -> Denied | None:
-        """Why a request does not get to the server; None where it does."""
-        request = transaction.request
-        if self.closing:
-            return Denied(503, "This focus is shutting down: try another", (RETRY_AFTER,))
-        denied = (
-            check_source(transaction.flow.remote[0], self.settings)
-            or check_method(request)
+    def refused(self, status: int, reason: str, request: Request, flow: Flow) -> None:
+        """Note what the layer refused by itself. A flood of it does not flood the log."""
+        self._log_refusal(request, status, reason, flow.remote[0])
+
+    def _check(self, request: Request, room: SipURI | Denied) -> Denied | None:
+        """Why a request does not get to the server; None where it does (RFC 3261 §8.2)."""
+        denied = check_method(request)
+        if denied is None and request.to.tag is None:
+            # In a dialog the tags say what a request is for, and whom nobody knows by them
+            # gets a 481 of the server's; what begins something must name a room of ours.
+            if isinstance(room, Denied):
+                denied = room
+            elif self.closing:
+                denied = Denied(503, "This focus is shutting down: try another", (RETRY_AFTER,))
+            else:
+                denied = check_beginning(request)
+        return (
+            denied
             or check_extensions(request, self.settings)
+            or check_contact(request)
             or check_body(request)
         )
-        if denied is not None or request.to.tag is not None:
-            return denied
-        if request.method in {"BYE", "UPDATE"}:
-            return Denied(481, f"{request.method} outside a dialog")
-        if request.method == "INVITE" and len(request.contacts) != 1:
-            return Denied(400, "An INVITE needs one Contact (RFC 3261 §8.1.1.8)")
-        return None
+
+    def _check_pending(self, dialog: CallKey) -> Denied | None:
+        """Whether an offer comes before the one before it is answered (§14.2, RFC 3311 §5.2)."""
+        pending = self._renegotiating.get(dialog)
+        if pending is None or pending.answered:
+            return None
+        return Denied(
+            500,
+            f"{pending.request.method} of this dialog is still being answered: try again",
+            (("Retry-After", str(secrets.randbelow(11))),),
+        )
+
+    def _renegotiated(self, _: object, dialog: CallKey, transaction: ServerTransaction) -> None:
+        if self._renegotiating.get(dialog) is transaction:
+            del self._renegotiating[dialog]
 
     def _for_server(self, transaction: ServerTransaction, room: SipURI | None) -> Request:
         request = _for_channel(transaction.request)
-        if len(transaction.request.vias) == 1:
-            # Straight from the client: what we send later goes back the same way,
-            # which may be the only one (RFC 5626 §3.3). Behind a proxy the Route
-            # set says where to go.
+        if unreadable(request) is not None:
+            # Let through because nobody needs to read it: so nobody shall.
+            request.body = b""
+            for name in _BODY_HEADERS:
+                request.headers.remove(name)
+        if _is_direct(transaction):
             request.headers.add(FLOW, str(transaction.flow))
         if room is not None:
             request.headers.add(CONFERENCE, str(room))
@@ -180,7 +181,7 @@ class Focus:
 
     def _ask(self, request: Request) -> Deferred[Response]:
         if self.channel is None:
-            return succeed(Response(503, "No server is connected to this focus"))
+            return fail(ChannelClosed("no server is connected to this focus"))
         return self.channel.request(request)
 
     def _cancel(self, transaction: ServerTransaction) -> None:
@@ -194,43 +195,52 @@ class Focus:
             return
         invite.answer(487)
         self._log_refusal(invite.request, 487, "cancelled by the caller")
+        # It arrives after the INVITE, however long that takes to be answered.
         cancel = _for_channel(transaction.request)
-        self._ask(cancel).addErrback(lambda _: None)
+        self._ask(cancel).addErrback(self._not_passed_on, cancel)
 
     def _answered(
         self, answer: Response, transaction: ServerTransaction, room: SipURI | None
     ) -> None:
         """Send what the server says, with what belongs to the hop."""
         request = transaction.request
+        accepted = 200 <= answer.status < 300
+        if request.method == "BYE" and (accepted or answer.status == 481):
+            self._repeater.ended(_call(request))
         if transaction.answered:
             return  # cancelled meanwhile
+        if answer.to.tag is not None:
+            transaction.tag = answer.to.tag  # for the response to a CANCEL, too
         response = request.response(
-            answer.status, answer.reason, body=answer.body, to_tag=answer.to.tag or transaction.tag
+            answer.status, answer.reason, body=answer.body, to_tag=transaction.tag
         )
         headers = response.headers
         for name, value in answer.headers:
             if name.lower() not in _DIALOG_HEADERS:
                 headers.add(name, value)
-        if 200 <= answer.status < 300 and request.method in {"INVITE", "UPDATE", "OPTIONS"}:
-            headers.add("Contact", self._contact(transaction, room))
-            if request.method == "INVITE":
-                for value in request.headers.get_all("Record-Route"):
-                    headers.add("Record-Route", value)
-        if request.method in {"INVITE", "OPTIONS"}:
-            headers.add(*ALLOW)
-            headers.add("Supported", "")
         if request.method == "OPTIONS":
             for header in (ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE):
                 headers.add(*header)
+            if not takes_sdp(request):
+                response.body = b""
+                headers.remove("Content-Type")
+        if request.method in {"INVITE", "OPTIONS"}:
+            headers.add(*ALLOW)
+            headers.add("Supported", "")
+        if accepted and request.method in {"INVITE", "UPDATE", "OPTIONS"}:
+            headers.add("Contact", self._contact(transaction, room))
+        if accepted and request.method == "INVITE":
+            for value in request.headers.get_all("Record-Route"):
+                headers.add("Record-Route", value)
         transaction.respond(response)
-        if request.method == "INVITE" and 200 <= answer.status < 300:
-            self._repeat_until_ack(transaction, response)
+        if accepted and request.method == "INVITE":
+            self._repeater.repeat(transaction, response)
 
     def _contact(self, transaction: ServerTransaction, room: SipURI | None) -> str:
         """Our Contact, with the features of a focus (RFC 7701 §9.1, RFC 3840, RFC 4579 §5.1)."""
         request, flow = transaction.request, transaction.flow
         form = self.settings.contact
-        if room is None:
+        if room is None or request.to.tag is not None:
             target = str(request.uri)  # in a dialog: what the client reaches us by already
         elif form == "conference" or (form == "auto" and "Record-Route" in request.headers):
             target = str(room)
@@ -241,36 +251,13 @@ class Focus:
 
     def _address_of(self, room: SipURI, flow: Flow) -> SipURI:
         """The room at our own address, its domain kept where the address does not say it."""
-        here = self.sender.local_address(flow)
+        here = self.local_address(flow)
         parameters: list[tuple[str, str | None]] = []
-        if flow.transport != "udp":
-            parameters.append(("transport", flow.transport))
+        if here.transport != "udp":
+            parameters.append(("transport", here.transport))
         if room.host != bracket(here.host):
             parameters.append((ROOM_DOMAIN, room.host))
         return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
-
-    # The 2xx to INVITE.
-
-    def _repeat_until_ack(self, transaction: ServerTransaction, response: Response) -> None:
-        request = transaction.request
-        key = (request.call_id, response.to.tag or "", request.from_.tag or "", request.cseq.number)
-        entry = _Unacknowledged(transaction, response, self._timers.t1)
-        self._unacknowledged[key] = entry
-        entry.alarm = self._alarms.set(entry.interval, lambda: self._repeat(key, entry))
-
-    def _repeat(self, key: CallKey, entry: _Unacknowledged) -> None:
-        entry.waited += entry.interval
-        if entry.waited >= self._timers.timeout:
-            self._forget(key)
-            return
-        entry.transaction.respond(entry.response)
-        entry.interval = min(2 * entry.interval, self._timers.t2)
-        entry.alarm = self._alarms.set(entry.interval, lambda: self._repeat(key, entry))
-
-    def _forget(self, key: CallKey) -> None:
-        entry = self._unacknowledged.pop(key, None)
-        if entry is not None and entry.alarm is not None:
-            entry.alarm.cancel()
 
     # Refusals.
 
@@ -278,22 +265,45 @@ class Focus:
         transaction.answer(denied.status, denied.reason, headers=denied.headers)
         self._log_refusal(transaction.request, denied.status, denied.reason)
 
+    def _turn_away(self, transaction: ServerTransaction, denied: Denied) -> None:
+        """Refuse a stranger: that costs neither memory nor more than a few lines of the log."""
+        transaction.refuse(denied.status, denied.reason, headers=denied.headers)
+        self._log_refusal(
+            transaction.request, denied.status, denied.reason, transaction.flow.remote[0]
+        )
+
     def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
-        """The channel gave no answer."""
-        self.log.failure("no answer from the server", failure)
+        """The channel gave no answer, or none that makes a response."""
+        if failure.check(ChannelClosed) is None:
+            self.log.failure("an answer of the server cannot be used", failure)
         if not transaction.answered:
             denied = Denied(503, "The conference server does not answer: try again", (RETRY_AFTER,))
             self._refuse(transaction, denied)
 
-    def _log_refusal(self, request: Request, status: int, reason: str) -> None:
+    def _not_passed_on(self, failure: Failure, request: Request) -> None:
+        self.log.warn(
+            "{method} could not be passed on: {error} (Call-ID {call_id})",
+            method=request.method,
+            error=failure.getErrorMessage(),
+            call_id=visible(request.call_id),
+        )
+
+    def _log_refusal(
+        self, request: Request, status: int, reason: str, stranger: str | None = None
+    ) -> None:
+        """One line for each refusal; of those to a `stranger`, a host, only so many."""
+        note = "" if stranger is None else self._budget.take(stranger)
+        if note is None:
+            return
         self.log.info(
-            "refused: {method} of {user} to {uri}: {status} {reason} (Call-ID {call_id})",
+            "refused: {method} of {user} to {uri}: {status} {reason} (Call-ID {call_id}){note}",
             method=request.method,
             user=request.from_.uri,
             uri=request.uri,
             status=status,
-            reason=reason,
-            call_id=request.call_id,
+            reason=visible(reason),
+            call_id=visible(request.call_id),
+            note=note,
         )
 
     # From the server.
@@ -301,7 +311,8 @@ class Focus:
     def handle(self, request: Request) -> Deferred[Response]:
         """Send a request of the server's; give its final response."""
         if request.method == "BYE":
-            self._stop_repeating(request)
+            # From our side: a call that has ended needs no 2xx any more.
+            self._repeater.ended((request.call_id, request.from_.tag or "", request.to.tag or ""))
         token = request.headers.get(FLOW)
         request.headers.remove(FLOW)
         flow: Flow | None = None
@@ -312,16 +323,15 @@ class Focus:
                 self.log.warn("the server named a flow that is none: {token}", token=token)
         return self.sender.send(request, flow)
 
-    def _stop_repeating(self, bye: Request) -> None:
-        """A call that has ended needs no 2xx any more."""
-        ended = (bye.call_id, bye.from_.tag or "", bye.to.tag or "")
-        for key in [key for key in self._unacknowledged if key[:3] == ended]:
-            self._forget(key)
-
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""
+        self._repeater.stop()
         self._alarms.stop()
-        self._unacknowledged.clear()
+
+
+def _call(request: Request) -> CallKey:
+    """What names the call of a client's request in a dialog."""
+    return request.call_id, request.to.tag or "", request.from_.tag or ""
 
 
 def _for_channel(request: Request) -> Request:
@@ -330,3 +340,18 @@ def _for_channel(request: Request) -> Request:
     for name in (*_HOP_HEADERS, FLOW, CONFERENCE):
         copy.headers.remove(name)
     return copy
+
+
+def _is_direct(transaction: ServerTransaction) -> bool:
+    """Whether what we send later goes back the same way, which may be the only one.
+
+    That is so for a request straight from its client (RFC 5626 §3.3), over UDP only
+    if the client takes its responses where it sends from. Behind a proxy the Route set
+    says where to go.
+    """
+    vias, flow = transaction.request.vias, transaction.flow
+    if len(vias) != 1:
+        return False
+    if flow.reliable or vias[0].rport is not None:
+        return True
+    return (vias[0].port or default_port(flow.transport)) == flow.remote[1]

@@ -13,21 +13,20 @@ from attrs import frozen
 
 from msrpconf.conference.decision import Denied
 from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.grammar import parse_host
+from msrpconf.protocols.sip.headers import split_list
+from msrpconf.protocols.sip.message import METHODS as REGISTERED_METHODS
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.uri import SipURI
+from msrpconf.protocols.text import shown
 
 METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE")
 """What the focus serves."""
 
 ALLOW = ("Allow", ", ".join(METHODS))
 
-KNOWN_METHODS = frozenset(
-    ("INFO", "MESSAGE", "NOTIFY", "PRACK", "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE")
-)
-"""What is understood to be a method, and not served: 405. Anything else is 501."""
-
 SUPPORTED: frozenset[str] = frozenset()
-"""Option tags that a request may Require of us."""
+"""Option tags that a request may Require of us, in lower case."""
 
 ACCEPT = ("Accept", "application/sdp, multipart/mixed, multipart/alternative")
 ACCEPT_ENCODING = ("Accept-Encoding", "identity")
@@ -35,6 +34,11 @@ ACCEPT_LANGUAGE = ("Accept-Language", "en")
 
 ROOM_DOMAIN = "room-domain"
 """A parameter of our Contact: the domain of the room, where the address is not in it."""
+
+MAX_ROOM = 255
+"""Characters that the name of a room may have: rooms are kept, and named in every log line."""
+
+_BODIES = {"application/sdp", "multipart/mixed", "multipart/alternative"}
 
 
 @frozen
@@ -70,62 +74,118 @@ def check_method(request: Request) -> Denied | None:
     """405 for what we know and do not serve, 501 for what nobody has heard of (§8.2.1)."""
     if request.method in METHODS:
         return None
-    if request.method in KNOWN_METHODS:
+    if request.method in REGISTERED_METHODS:
         return Denied(405, f"{request.method} is not served by this focus", (ALLOW,))
     return Denied(501, f"The method {request.method[:40]} is not known here", (ALLOW,))
 
 
+def check_beginning(request: Request) -> Denied | None:
+    """Whether a request without a To tag may be that: it is in no dialog, and may begin one."""
+    if request.method in {"BYE", "UPDATE"}:
+        return Denied(481, f"{request.method} outside a dialog: its To needs our tag")
+    if request.method == "INVITE":
+        for name in ("Replaces", "Join"):
+            if name in request.headers:
+                return Denied(481, f"{name} is not served here: join the room by its address")
+    try:
+        request.name_addrs("P-Asserted-Identity")
+    except SipSyntaxError as error:
+        # Who somebody is must not be guessed, nor taken from From instead.
+        return Denied(400, error.reason)
+    return None
+
+
 def check_extensions(request: Request, settings: FocusSettings) -> Denied | None:
-    """420 for what is required of us in vain, 421 for what we require (§8.2.2.3, §21.4.16)."""
+    """420 for what is required of us in vain, 421 for what we require (§8.2.2.3, §8.2.4)."""
     try:
         required = request.option_tags("Require")
-        offered = {*required, *request.option_tags("Supported")}
+        offered = {each.lower() for each in (*required, *request.option_tags("Supported"))}
     except SipSyntaxError as error:
-        return Denied(400, str(error))
-    unknown = [each for each in required if each not in SUPPORTED]
-    if unknown and request.method not in {"ACK", "CANCEL"}:
+        return Denied(400, error.reason)
+    unknown = [each for each in required if each.lower() not in SUPPORTED]
+    if unknown:
         names = ", ".join(unknown)
-        return Denied(420, f"Not supported here: {names}", (("Unsupported", names),))
+        return Denied(420, f"Not supported here: {names[:100]}", (("Unsupported", names),))
     if request.method == "INVITE":
-        missing = [each for each in settings.require if each not in offered]
+        missing = [each for each in settings.require if each.lower() not in offered]
         if missing:
             names = ", ".join(missing)
             return Denied(421, f"This focus requires: {names}", (("Require", names),))
     return None
 
 
+def check_contact(request: Request) -> Denied | None:
+    """Whether we know where to send what comes after (§8.1.1.8, §12.1.1, §12.2.2)."""
+    if request.method not in {"INVITE", "UPDATE"}:
+        return None
+    contacts = request.contacts
+    if not contacts and request.to.tag is not None:
+        return None  # the target stays as it is
+    if len(contacts) == 1 and isinstance(contacts[0].uri, SipURI):
+        return None
+    return Denied(400, f"{request.method} needs one Contact with a sip URI, to be reached at")
+
+
 def check_body(request: Request) -> Denied | None:
-    """415 for a body that nobody here reads (§8.2.3)."""
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() not in {"", "identity"}:
-        return Denied(415, f"Content-Encoding {encoding[:40]} is not read here", (ACCEPT_ENCODING,))
+    """415 for a body that nobody here reads, unless it need not be read (§8.2.3, §20.11)."""
+    denied = unreadable(request)
+    if denied is None:
+        return None
+    try:
+        disposition = request.content_disposition
+    except SipSyntaxError as error:
+        return Denied(400, error.reason)
+    handling = None if disposition is None else disposition.parameter("handling")
+    return None if handling is not None and handling.lower() == "optional" else denied
+
+
+def unreadable(request: Request) -> Denied | None:
+    """Why the body of a request cannot be read here. Those of BYE and OPTIONS nobody looks at."""
     if not request.body or request.method not in {"INVITE", "UPDATE"}:
         return None
+    encoding = request.headers.get("Content-Encoding")
+    if encoding is not None and encoding.lower() not in {"", "identity"}:
+        why = f"Content-Encoding {shown(encoding, 40)} is not read here: send it plain"
+        return Denied(415, why, (ACCEPT_ENCODING,))
     content_type = request.content_type
     if content_type is None:
         return Denied(400, "The body has no Content-Type: say application/sdp")
-    if content_type.essence in {"application/sdp", "multipart/mixed", "multipart/alternative"}:
+    if content_type.essence in _BODIES:
         return None
-    # RFC 3261 §20.11: who does not insist on its body being read is served without it.
-    disposition = request.content_disposition
-    if disposition is not None and disposition.parameter("handling") == "optional":
-        return None
-    return Denied(415, f"{content_type.essence[:60]} is not read here", (ACCEPT,))
+    why = f"{content_type.essence[:60]} is not read here: send application/sdp"
+    return Denied(415, why, (ACCEPT,))
+
+
+def takes_sdp(request: Request) -> bool:
+    """Whether the sender of OPTIONS takes a session description (§11.2, §20.1)."""
+    if "Accept" not in request.headers:
+        return True
+    try:
+        ranges = {
+            each.partition(";")[0].strip().lower()
+            for value in request.headers.get_all("Accept")
+            for each in split_list(value)
+        }
+    except SipSyntaxError:
+        return True
+    return not ranges.isdisjoint({"application/sdp", "application/*", "*/*"})
 
 
 def conference_uri(request: Request, settings: FocusSettings) -> SipURI | Denied:
-    """The room that a request outside a dialog is for, in the form that it is known by."""
+    """The room that a request is for, in the form that it is known by (§8.2.2.1)."""
     uri = request.uri
     if not isinstance(uri, SipURI):
         return Denied(416, f"A room's address is a sip URI: {uri.scheme[:20]} is not understood")
-    domain = uri.parameter(ROOM_DOMAIN) or uri.host
-    if "*" not in settings.domains and domain.lower() not in settings.domains:
+    try:
+        domain = parse_host(uri.parameter(ROOM_DOMAIN) or uri.host)
+    except SipSyntaxError as error:
+        return Denied(400, f"{ROOM_DOMAIN} of the request's URI: {error.reason}")
+    if "*" not in settings.domains and domain not in settings.domains:
         if request.max_forwards == 0:
             return Denied(483, f"{domain} is not served here, and Max-Forwards is used up")
         return Denied(404, f"{domain} is not a conference domain of this focus")
     if not uri.user:
         return Denied(404, "A room's address has a name before the @: sip:room@domain")
-    try:
-        return SipURI.parse(str(SipURI("sip", uri.user, None, domain.lower(), None)))
-    except SipSyntaxError as error:
-        return Denied(400, f"{ROOM_DOMAIN} of the request's URI: {error}")
+    if len(uri.user) > MAX_ROOM:
+        return Denied(414, f"The name of a room has at most {MAX_ROOM} characters")
+    return SipURI("sip", uri.user, None, domain)

@@ -1,4 +1,4 @@
-"""How a request of ours finds its way (RFC 3261 §8.1.2, §12.2.1.1)."""
+"""How a request of ours finds its way (RFC 3261 §8.1.2, §12.2.1.1, RFC 3263 §4.3)."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ class RequestSender:
     """Sends requests in client transactions, each to the next hop that its headers name.
 
     `locate` finds the addresses of a next hop, and fails with `LocateError` where
-    there are none; `local_address` gives the address at which the peer of a flow
-    reaches us.
+    there are none; `is_alive` tells whether a flow can still be used.
     """
 
     def __init__(
-        self,
-        layer: TransactionLayer,
-        locate: Locator,
-        local_address: Callable[[Flow], Address],
+        self, layer: TransactionLayer, locate: Locator, is_alive: Callable[[Flow], bool]
     ) -> None:
-        self.local_address = local_address
         self._layer = layer
         self._locate = locate
+        self._is_alive = is_alive
 
     @inlineCallbacks
     def send(
         self, request: Request, flow: Flow | None = None
     ) -> Generator[Deferred[Any], Any, Response]:
-        """Send a request, over `flow` where that still is; give its final response.
+        """Send a request, over `flow` while that is alive; give its final response.
 
-        What no address takes gets a 503 of our own making, what nobody answers a
-        408. The next address is tried only where one could not be sent to.
+        The next address is tried where one could not be sent to, or answers 503.
+        What nobody takes gets a 503 of our own making, what nobody answers a 408.
         """
-        if flow is not None:
-            addresses = [flow.peer]
-        else:
-            try:
-                addresses = yield self._locate(_next_hop(request))
-            except LocateError as error:
-                return request.response(503, f"No way to {request.uri}: {error}")
-        response = request.response(503, f"No address for {request.uri}")
-        for address in addresses:
-            transaction = self._layer.request(request, address, flow)
-            response = yield transaction.when_final()
+        if flow is not None and self._is_alive(flow):
+            transaction = self._layer.request(request, flow.peer, flow)
+            over_flow: Response = yield transaction.when_final()
             if transaction.error is None:
+                return over_flow
+        try:
+            addresses = yield self._locate(_next_hop(request))
+        except LocateError as error:
+            return request.response(503, f"No way to {request.uri}: {error}")
+        response: Response = request.response(503, f"No address for {request.uri}")
+        for address in addresses:
+            transaction = self._layer.request(request, address)
+            response = yield transaction.when_final()
+            if transaction.error is not None:
+                response = request.response(503, str(transaction.error))
+            elif response.status != 503:
                 break
         return response
 
@@ -67,8 +67,11 @@ class RequestSender:
 
         Fails with `LocateError` or `TransportError`; the 2xx then comes again.
         """
-        addresses = [flow.peer] if flow is not None else (yield self._locate(_next_hop(ack)))
-        yield self._layer.send_ack(ack, addresses[0], flow)
+        if flow is not None and self._is_alive(flow):
+            yield self._layer.send_ack(ack, flow.peer, flow)
+            return
+        addresses = yield self._locate(_next_hop(ack))
+        yield self._layer.send_ack(ack, addresses[0])
 
 
 def _next_hop(request: Request) -> URI:

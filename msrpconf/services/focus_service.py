@@ -14,6 +14,7 @@ from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import locate
 from msrpconf.protocols.sip.pool import Tracer
+from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.timers import Timers
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.transport import TransportLayer
@@ -26,8 +27,8 @@ class FocusService(Service):
     """Listens for SIP at `listen`, and serves the rooms of the server behind a channel.
 
     `reactor` connects, listens and keeps time. `address` is the host to put into
-    Via and Contact instead of the one that we listen at. `use_channel` gives the
-    way to the server, before the service starts.
+    Contact instead of the one that we listen at. `use_channel` gives the way to the
+    server, before the service starts, which it does once.
     """
 
     name = "msrpconf-focus"
@@ -58,10 +59,12 @@ class FocusService(Service):
             max_server_transactions=max_transactions,
         )
         self.transport.on_message = self.layer.receive
+        self.layer.on_refused = self.focus.refused
+        self.focus.local_address = self.local_address
         self.focus.sender = RequestSender(
             self.layer,
             lambda uri: locate(reactor, uri, usable=self.transport.can_reach),
-            self.local_address,
+            self.transport.is_alive,
         )
 
     def use_channel(self, channel: Channel) -> None:
@@ -69,12 +72,16 @@ class FocusService(Service):
         self.focus.channel = channel
 
     @inlineCallbacks
-    def startService(self) -> Generator[Deferred[Address], Address, None]:
-        """Listen. Fails with `CannotListenError` for a port that is taken."""
+    def startService(self) -> Generator[Deferred[Any], Any, None]:
+        """Listen. Fails with `CannotListenError` for a port that is taken, and leaves none open."""
         Service.startService(self)
-        for address in self._listen:
-            listening = yield self.transport.listen(address)
-            self.listening.append(listening)
+        try:
+            for address in self._listen:
+                listening = yield self.transport.listen(address)
+                self.listening.append(listening)
+        except Exception:
+            yield self.stopService()
+            raise
 
     def refuse_new(self) -> None:
         """Take no more requests that begin something: the end is near."""
@@ -91,5 +98,9 @@ class FocusService(Service):
 
     def local_address(self, flow: Flow) -> Address:
         """Where the peer of a flow reaches us: the host that was configured, if any."""
-        address = self.transport.local_address(flow.transport, flow.remote[0])
+        try:
+            address = self.transport.local_address(flow.transport, flow.remote[0])
+        except TransportError:
+            # By a connection that we made ourselves, and listen for none of its kind.
+            address = evolve(self.listening[0], host=flow.local[0])
         return address if self._address is None else evolve(address, host=self._address)
