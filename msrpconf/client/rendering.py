@@ -44,10 +44,12 @@ MAX_NAME = 40
 MAX_NAMES = 10000
 """Names that we know the owners of at a time."""
 
+INDENT = " " * 6
+"""Before all lines of a message but the first."""
+
 HISTORY = timedelta(minutes=1)
 """A message that was said longer ago is shown with the time when it was said."""
 
-_INDENT = " " * 6
 _NOT_SHOWN = frozenset({"application/im-iscomposing+xml", "message/imdn+xml"})
 
 # A name that is made of anything else could look like an address, or like a name and a text.
@@ -176,4 +178,4 @@ def _body(text: str) -> str:
     cut = [f"[{len(text) - MAX_CHARACTERS} more characters]"] if len(text) > MAX_CHARACTERS else []
     if len(lines) > MAX_LINES:
         cut = [f"[{len(lines) - MAX_LINES} more lines]", *cut]
-    return f"\n{_INDENT}".join([*lines[:MAX_LINES], *cut])
+    return f"\n{INDENT}".join([*lines[:MAX_LINES], *cut])

@@ -1,0 +1,202 @@
+"""What the commands that enter a room share: their options, and getting in."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import click
+from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks, succeed
+
+from msrpconf.client import Chat, JoinError, Message, UserAgent
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
+from msrpconf.protocols.sip.locate import LocateError, locate
+from msrpconf.protocols.sip.sockets import is_loopback
+from msrpconf.protocols.sip.uri import SipURI, parse_uri
+from msrpconf.trace import Tracer, parse_trace
+from msrpconf.visible import visible
+
+JOIN_TIMEOUT = 10.0
+"""Seconds that a room has to let somebody in."""
+
+LEAVE_TIMEOUT = 3.0
+"""Seconds that a room has to answer who leaves."""
+
+START_A_SERVER = "start one with: twistd -n msrpconf"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def visit_options(command: F) -> F:
+    """Adds the argument ROOM and the options that say who enters it, and how: see `Visit.of`."""
+    for add in (
+        click.option(
+            "--trace", metavar="sip,msrp", default="", help="Show what goes over the wire."
+        ),
+        click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to."),
+        click.option(
+            "--plain", is_flag=True, help="Be a simple client: text/plain without message/cpim."
+        ),
+        click.option("--name", metavar="NAME", help="The name that others see."),
+        click.option(
+            "--as",
+            "user",
+            metavar="USER",
+            help="Who you are: alice, or sip:alice@example.com. Without a domain it is the "
+            "room's; without this option you are who has logged in.",
+        ),
+        click.argument("room"),
+    ):
+        command = add(command)
+    return command
+
+
+@frozen
+class Visit:
+    """Who goes to which room, and how. `room` and `user` are URIs."""
+
+    room: SipURI
+    user: SipURI
+    name: str | None = None
+    proxy: Address | None = None
+    plain: bool = False
+    trace: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        room: str,
+        user: str | None,
+        name: str | None,
+        proxy: str | None,
+        plain: bool,
+        trace: str,
+    ) -> Visit:
+        """Reads what was typed. Raises `ClickException`, which says what is wrong."""
+        room_uri = _sip_uri(room, "a room", "sip:lobby@127.0.0.1")
+        if user is None:
+            user = getpass.getuser()
+        if "@" in user:
+            user_uri = _sip_uri(user, "a user", "sip:alice@127.0.0.1").aor
+        else:
+            user_uri = SipURI("sip", user.removeprefix("sip:"), None, room_uri.host)
+        if name is not None and not name.isprintable():
+            raise click.ClickException(f"a name is one line of text, not {visible(name)}")
+        try:
+            return cls(
+                room_uri,
+                user_uri,
+                name or None,
+                None if proxy is None else Address.parse(proxy),
+                plain,
+                parse_trace(trace),
+            )
+        except ValueError as error:
+            raise click.ClickException(visible(str(error))) from None
+
+
+def _sip_uri(text: str, what: str, example: str) -> SipURI:
+    try:
+        uri = parse_uri(text if ":" in text.partition("@")[0] else f"sip:{text}")
+    except SipSyntaxError as error:
+        raise click.ClickException(f"{what} is written as {example}: {error.reason}") from None
+    if not isinstance(uri, SipURI) or not uri.user:
+        raise click.ClickException(f"{what} is written as {example}, not {visible(text)}")
+    return uri
+
+
+class Visitor:
+    """A user agent for one visit: it is told plainly why it does not get in.
+
+    `write` takes the texts of a trace. What it fails with is a `ClickException`.
+    """
+
+    def __init__(self, reactor: Any, visit: Visit, write: Callable[[str], None]) -> None:
+        self.visit = visit
+        self.room = str(visit.room)
+        self.user = str(visit.user)
+        self.display_name = visit.name
+        self._reactor = reactor
+        self._trace = Tracer(visit.trace, write) if visit.trace else None
+        self._agent: UserAgent | None = None
+
+    @inlineCallbacks
+    def join(
+        self,
+        room: str,
+        *,
+        on_message: Callable[[Message], None] | None = None,
+        on_ended: Callable[[str], None] | None = None,
+    ) -> Generator[Deferred[Any], Any, Chat]:
+        """See `UserAgent.join`."""
+        address = yield self._find(room)
+        self._agent = UserAgent(
+            self._reactor,
+            self.user,
+            display_name=self.display_name,
+            proxy=None if self.visit.proxy is None else str(address),
+            plain=self.visit.plain,
+            trace=self._trace,
+        )
+        joining = self._agent.join(room, on_message=on_message, on_ended=on_ended)
+        joining.addTimeout(JOIN_TIMEOUT, self._reactor)
+        try:
+            chat: Chat = yield joining
+        except JoinError as error:
+            raise click.ClickException(visible(f"{room}: {error}")) from None
+        except TimeoutError:
+            raise click.ClickException(
+                f"{address} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
+                f"If no server is running, {START_A_SERVER}"
+            ) from None
+        return chat
+
+    @inlineCallbacks
+    def _find(self, room: str) -> Generator[Deferred[Any], Any, Address]:
+        """Where the INVITE goes, once it is sure that it is not for nothing."""
+        proxy = self.visit.proxy
+        uri = self.visit.room if proxy is None else _uri_of(proxy)
+        try:
+            addresses = yield locate(self._reactor, uri)
+        except LocateError as error:
+            raise click.ClickException(visible(f"{room}: {error}")) from None
+        address: Address = addresses[0]
+        if nobody_listens(address):
+            raise click.ClickException(f"no server is listening at {address}; {START_A_SERVER}")
+        return address
+
+    def leave(self) -> Deferred[None]:
+        """Leaves the room, if it was entered; done when it knows, or does not answer."""
+        if self._agent is None:
+            return succeed(None)
+        leaving = self._agent.stop()
+        leaving.addTimeout(LEAVE_TIMEOUT, self._reactor)
+        return leaving.addErrback(lambda failure: failure.trap(TimeoutError) and None)
+
+
+def _uri_of(address: Address) -> SipURI:
+    host = f"[{address.host}]" if is_ipv6(address.host) else address.host
+    return SipURI("sip", None, None, host, address.port, (("transport", address.transport),))
+
+
+def nobody_listens(address: Address) -> bool:
+    """Whether this machine has refused what was sent to `address`.
+
+    UDP does not say so to a transaction, which would wait for half a minute. What is sent are
+    the empty lines that keep a way through a NAT open: no SIP element minds them. Only our own
+    machine refuses at once, so others are not asked.
+    """
+    if address.transport != "udp" or not is_loopback(address.host):
+        return False
+    family = socket.AF_INET6 if is_ipv6(address.host) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((unbracket(address.host), address.port))
+            probe.send(b"\r\n\r\n")
+            return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        except OSError:
+            return True

@@ -1,0 +1,169 @@
+"""`twistd msrpconf`: focus and conference server in one process, as a configuration says.
+
+What twistd does not do by itself: a mistake in the configuration, or a port that is taken, is a
+clear line and exit status 1 before anything has started; being asked to end (SIGTERM, Ctrl-C) is
+exit status 0, once everybody in a room has been told; in the foreground, the log is for people.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shlex
+import signal
+import socket
+from contextlib import ExitStack
+from importlib import import_module
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from msrpconf import __version__
+from msrpconf.config import Config, ConfigError
+from msrpconf.protocols.sip.flow import Address, format_endpoint
+from msrpconf.protocols.sip.sockets import bound_socket
+from msrpconf.services.compose import ConferenceService, make_service
+from msrpconf.trace import Tracer, parse_trace
+
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def _trace(text: str) -> frozenset[str]:
+    """What --trace says."""
+    return parse_trace(text)
+
+
+# twistd prints this with the error.
+_trace.coerceDoc = "One or both of sip and msrp, with a comma between."  # type: ignore[attr-defined]
+
+
+class Options(usage.Options):
+    """The command line after `twistd msrpconf`."""
+
+    synopsis = "[--config FILE] [--trace sip,msrp]"
+    longdesc = (
+        "Chat rooms for SIP. Without a configuration the server is for this machine alone: "
+        "SIP at 127.0.0.1:5060, MSRP at 127.0.0.1:2855."
+    )
+    optParameters = [
+        ["config", "c", None, "The configuration, a TOML file."],
+        ["trace", None, None, "Log what goes over the wires: sip,msrp.", _trace],
+    ]
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(f"msrpconf {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Have a log for people, where twistd runs in the foreground and no other is asked for."""
+        twistd = self.parent
+        if twistd is None or not twistd["nodaemon"] or twistd["logger"] or twistd["syslog"]:
+            return
+        if twistd["logfile"] in (None, "-"):
+            twistd["logger"] = "msrpconf.services.log.observer"
+
+
+def makeService(options: Options) -> Service:
+    """The service for twistd. Ends the process with status 1 for what cannot be started."""
+    try:
+        config = Config.load(options["config"])
+        config.check()
+    except ConfigError as error:
+        raise SystemExit(f"msrpconf: {error}") from None
+    taken = unusable_addresses(config)
+    if taken:
+        raise SystemExit("\n".join(f"msrpconf: cannot listen at {each}" for each in taken))
+    reactor = import_module("twisted.internet.reactor")
+    tracer = Tracer(options["trace"]) if options["trace"] else None
+    return ServerProcess(reactor, make_service(config, reactor, tracer))
+
+
+def unusable_addresses(config: Config) -> list[str]:
+    """The addresses to listen at that cannot be had, each with the reason."""
+    problems = []
+    with ExitStack() as opened:
+        for address in (*config.sip.listen, *config.server.listen):
+            kind = socket.SOCK_DGRAM if address.transport == "udp" else socket.SOCK_STREAM
+            try:
+                opened.enter_context(bound_socket(kind, address.endpoint))
+            except OSError as error:
+                problems.append(f"{address}: {error.strerror or error}")
+    return problems
+
+
+class ServerProcess(Service):
+    """Runs a `ConferenceService` as the one thing that the process is for."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, conference: ConferenceService) -> None:
+        self.conference = conference
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """Listen, and say where; without that there is nothing to run for."""
+        Service.startService(self)
+        self._reactor.addSystemEventTrigger("after", "startup", self._handle_signals)
+        self.conference.startService().addCallbacks(self._started, self._failed)
+
+    def stopService(self) -> Deferred[None]:
+        """Tell everybody in a room, and end."""
+        Service.stopService(self)
+        return self.conference.stopService()
+
+    def _started(self, _: None) -> None:
+        for line in banner(self.conference.config, self.conference.listening):
+            self.log.info("{line}", line=line)
+
+    def _failed(self, failure: Failure) -> None:
+        # What was free a moment ago is not now.
+        self.log.critical("cannot start: {error}", error=failure.getErrorMessage())
+        # twistd knows no other way to have the exit status say so.
+        atexit.register(os._exit, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    def _handle_signals(self) -> None:
+        """Twisted would have twistd die of the signal that it has handled, with that status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _: object) -> None:
+        # Whoever asks again does not want to wait.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        self.log.info("{name}: everybody is told, then the server ends", name=name)
+        self._reactor.stop()
+
+
+def banner(config: Config, listening: list[str]) -> list[str]:
+    """What to say at the start: what listens where, and how to join.
+
+    `listening` is `ConferenceService.listening`.
+    """
+    sip = [each.removeprefix("sip ") for each in listening if each.startswith("sip ")]
+    msrp = [each.removeprefix("msrp ") for each in listening if each.startswith("msrp ")]
+    command = shlex.join(["msrpconf", "chat", *_way_in(config, Address.parse(sip[0]))])
+    return [
+        f"msrpconf {__version__}, configured by {config.source}",
+        f"SIP at {', '.join(sip)}; MSRP at {', '.join(msrp)}",
+        f"join with: {command}   or with any SIP client that has MSRP",
+    ]
+
+
+def _way_in(config: Config, sip: Address) -> list[str]:
+    """The arguments of `msrpconf chat` on this machine."""
+    endpoint = format_endpoint((_LOCAL.get(sip.host, sip.host), sip.port))
+    if "*" in config.sip.domains:
+        transport = "" if sip.transport == "udp" else f";transport={sip.transport}"
+        return [f"sip:lobby@{endpoint}{transport}", "--as", "alice"]
+    proxy = f"{sip.transport}:{endpoint}"
+    return [f"sip:lobby@{config.sip.domains[0]}", "--as", "alice", "--proxy", proxy]
