@@ -38,9 +38,7 @@ MAX_HEADERS = 64
 MAX_OFFSET = 10**15
 """The largest position that a Byte-Range may name: what is beyond it is no message."""
 
-_DIGITS = frozenset(b"0123456789")
 _IDENT = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-+%=")
-_UPPER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class Continuation(enum.Enum):
@@ -89,7 +87,7 @@ class ByteRange:
 
 
 def _position(digits: bytes, whole: bytes | None = None) -> int:
-    if not digits or len(digits) > 16 or not _DIGITS.issuperset(digits):
+    if not digits.isdigit() or len(digits) > 16:
         raise MsrpSyntaxError(f"Byte-Range: expected a number, got {(whole or digits)[:40]!r}")
     number = int(digits)
     if number > MAX_OFFSET:
@@ -326,22 +324,22 @@ def _start_line(line: bytes) -> tuple[bytes, bytes, int, bytes]:
             f"start line: expected a transaction identifier, got {transaction[:70]!r}"
         )
     code, _, comment = what.partition(b" ")
-    if len(code) == 3 and _DIGITS.issuperset(code):
+    if len(code) == 3 and code.isdigit():
         return transaction, b"", int(code), comment
-    if not code or comment or len(code) > 32 or not _UPPER.issuperset(code):
+    if comment or len(code) > 32 or not (code.isalpha() and code.isupper()):
         raise MsrpSyntaxError(f"start line: expected a method or a status, got {what[:40]!r}")
     return transaction, code, 0, b""
 
 
 def _headers(block: bytes) -> dict[bytes, bytes]:
     headers: dict[bytes, bytes] = {}
-    ends = block.count(b"\r\n")
+    lines = block.split(b"\r\n", MAX_HEADERS)
+    ends = len(lines) - 1
+    if ends == MAX_HEADERS:
+        raise MsrpSyntaxError(f"a frame has more than {MAX_HEADERS} headers")
     if block.count(b"\r") != ends or block.count(b"\n") != ends:
         # Values are written to other peers, some of which take either for a line's end.
         raise MsrpSyntaxError("a header has a CR or LF of its own: only CRLF may end it")
-    lines = block.split(b"\r\n", MAX_HEADERS)
-    if len(lines) > MAX_HEADERS:
-        raise MsrpSyntaxError(f"a frame has more than {MAX_HEADERS} headers")
     for line in lines:
         name, colon, value = line.partition(b":")
         if colon:

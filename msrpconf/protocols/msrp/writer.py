@@ -169,7 +169,8 @@ class StreamWriter(protocol.Protocol):
         self._flushing = True
         try:
             while self._answers or self._ready:
-                if not self._write(*self._gather()):
+                buffers, size = self._gather()
+                if not self._write(buffers, size):
                     return
         finally:
             self._flushing = False

@@ -59,6 +59,11 @@ def other(method: bytes, to: str = "s1", **headers: bytes) -> bytes:
     return encode(method, new_transaction(), fields)
 
 
+def body(number: int) -> bytes:
+    """A recognizable body."""
+    return b"%d:" % number + b"%d" % (number % 10) * 3000
+
+
 @frozen
 class Frame:
     """One frame that was written."""
