@@ -1,0 +1,156 @@
+"""Programs of ours as processes of their own, for tests of what people start."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Generator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parent.parent
+
+PATIENCE = 20.0
+"""Seconds for anything that is waited for: a busy machine is no error."""
+
+_UNWANTED = frozenset({"NO_COLOR", "COLUMNS", "LINES"})
+
+_PROGRAMS = {
+    "twistd": "from twisted.scripts.twistd import run; run()",
+    "msrpconf": "from msrpconf.cli import main; main(prog_name='msrpconf')",
+}
+
+
+class Program(ProcessProtocol):
+    """A process: what it has written, what is waited for, how it ended."""
+
+    def __init__(self, name: str, reactor: Any) -> None:
+        self.name = name
+        self._reactor = reactor
+        self.output = ""
+        self.errors = ""
+        self.status: int | None = None
+        """The exit status; minus the number of the signal that it died of."""
+        self.ended: Deferred[int] = Deferred()
+        self._waiting: list[tuple[re.Pattern[str], Deferred[re.Match[str]]]] = []
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data.decode("utf-8", "replace")
+        self._look()
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data.decode("utf-8", "replace")
+        self._look()
+
+    def processEnded(self, reason: Failure) -> None:
+        ended = reason.value
+        assert isinstance(ended, ProcessDone | ProcessTerminated)
+        self.status = -ended.signal if ended.signal else ended.exitCode or 0
+        waiting, self._waiting = self._waiting, []
+        for pattern, found in waiting:
+            found.errback(AssertionError(f"{self} ended before {pattern.pattern!r}"))
+        self.ended.callback(self.status)
+
+    def __str__(self) -> str:
+        return f"{self.name} (status {self.status}):\n{self.output}\n--\n{self.errors}"
+
+    def shows(self, pattern: str) -> Deferred[re.Match[str]]:
+        """Done when what it has written, to standard output or error, matches."""
+        found: Deferred[re.Match[str]] = Deferred()
+        self._waiting.append((re.compile(pattern), found))
+        self._look()
+        return self._in_time(found, pattern)
+
+    def ends(self) -> Deferred[int]:
+        """Done when it has ended, with its status."""
+        return self._in_time(self.ended, "its end")
+
+    def types(self, text: str) -> None:
+        """Writes to its standard input."""
+        assert self.transport is not None
+        self.transport.write(text.encode("utf-8"))
+
+    def closes_input(self) -> None:
+        """Ends its standard input."""
+        assert self.transport is not None
+        self.transport.closeStdin()
+
+    def signals(self, name: str) -> None:
+        """Sends it SIG`name`."""
+        assert self.transport is not None
+        self.transport.signalProcess(name)
+
+    def _look(self) -> None:
+        for each in list(self._waiting):
+            pattern, found = each
+            match = pattern.search(self.output) or pattern.search(self.errors)
+            if match is not None:
+                self._waiting.remove(each)
+                found.callback(match)
+
+    def _in_time(self, awaited: Deferred[T], what: str) -> Deferred[T]:
+        def too_late(_: object, __: float) -> T:
+            raise AssertionError(f"{what!r} was not seen for {PATIENCE} seconds of {self}")
+
+        return awaited.addTimeout(PATIENCE, self._reactor, onTimeoutCancel=too_late)
+
+
+class ProcessCase(TestCase):
+    """Starts programs, in an empty directory, and ends those that are left."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir()
+        self._programs: list[Program] = []
+        self.addCleanup(self._end_all)
+
+    def _end_all(self) -> Deferred[Any]:
+        left = [program for program in self._programs if program.status is None]
+        for program in left:
+            with suppress(ProcessExitedAlready):
+                program.signals("KILL")
+        return DeferredList([program.ended for program in left])
+
+    def start(self, name: str, *arguments: str, terminal: bool = False) -> Program:
+        """Starts `twistd` or `msrpconf`; `terminal` gives it one, of 80 columns."""
+        reactor: Any = import_module("twisted.internet.reactor")
+        program = Program(name, reactor)
+        environment = {
+            **{key: value for key, value in os.environ.items() if key not in _UNWANTED},
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUTF8": "1",
+            "TERM": "xterm",
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+        }
+        reactor.spawnProcess(
+            program,
+            sys.executable,
+            [sys.executable, "-c", _PROGRAMS[name], *arguments],
+            environment,
+            str(self.directory),
+            usePTY=terminal,
+        )
+        self._programs.append(program)
+        return program
+
+    @inlineCallbacks
+    def start_server(self, *options: str) -> Generator[Deferred[Any], Any, tuple[Program, str]]:
+        """Starts a server on free ports: it, and the address of a room."""
+        config = self.directory / "msrpconf.toml"
+        config.write_text(
+            '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n'
+        )
+        server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config), *options)
+        found = yield server.shows(r"join with: msrpconf chat (\S+)")
+        return server, found[1]

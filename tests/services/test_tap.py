@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpconf.config import Config, ServerConfig, SipConfig
+from msrpconf.protocols.sip.flow import Address
+from msrpconf.services.tap import Options, banner, makeService, unusable_addresses
+from tests.processes import ProcessCase
+
+
+def options(*arguments: str) -> Options:
+    parsed = Options()
+    parsed.parseOptions(arguments)
+    return parsed
+
+
+def config(*listen: str, domains: tuple[str, ...] = ("*",)) -> Config:
+    """Listens for SIP at `listen`, and for MSRP at any free port."""
+    return Config(
+        sip=SipConfig(listen=tuple(map(Address.parse, listen)), domains=domains),
+        server=ServerConfig(listen=(Address("tcp", "127.0.0.1", 0),)),
+    )
+
+
+class OptionsTests(SynchronousTestCase):
+    def test_what_is_traced(self) -> None:
+        self.assertEqual(options("--trace", "sip,msrp")["trace"], {"sip", "msrp"})
+        self.assertIsNone(options()["trace"])
+
+    def test_what_cannot_be_traced_is_refused(self) -> None:
+        with self.assertRaisesRegex(usage.UsageError, "expected sip, msrp"):
+            options("--trace", "http")
+
+    def test_the_log_is_for_people_in_the_foreground_only(self) -> None:
+        def logger(**twistd: object) -> object:
+            parent: Any = {"nodaemon": 1, "logger": None, "syslog": 0, "logfile": None, **twistd}
+            parsed = Options()
+            parsed.parent = parent
+            parsed.postOptions()
+            return parent["logger"]
+
+        self.assertEqual(logger(), "msrpconf.services.log.observer")
+        self.assertEqual(logger(logfile="-"), "msrpconf.services.log.observer")
+        self.assertIsNone(logger(nodaemon=0))
+        self.assertIsNone(logger(syslog=1))
+        self.assertIsNone(logger(logfile="server.log"))
+        self.assertEqual(logger(logger="ours.observer"), "ours.observer")
+
+
+class MakeServiceTests(SynchronousTestCase):
+    def test_a_mistake_in_the_configuration_is_one_line(self) -> None:
+        file = Path(self.mktemp())
+        file.write_text('[sip]\nlisten = "5060"\n')
+        with self.assertRaises(SystemExit) as caught:
+            makeService(options("--config", str(file)))
+        self.assertRegex(str(caught.exception), rf"\Amsrpconf: {file}: \[sip\] listen: .*\Z")
+
+    def test_addresses_that_are_taken_are_all_named(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            problems = unusable_addresses(config(f"udp:127.0.0.1:{port}", "udp:192.0.2.77:5060"))
+        self.assertEqual(
+            problems,
+            [
+                f"udp:127.0.0.1:{port}: Address already in use",
+                "udp:192.0.2.77:5060: Cannot assign requested address",
+            ],
+        )
+
+    def test_an_address_that_is_wanted_twice_is_taken(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        same = f"tcp:127.0.0.1:{port}"
+        self.assertEqual(len(unusable_addresses(config(same, same))), 1)
+        self.assertEqual(unusable_addresses(config(same)), [])
+
+
+class BannerTests(SynchronousTestCase):
+    def command(self, config: Config, *listening: str) -> str:
+        """The way in that the banner tells."""
+        line = banner(config, [*listening, "msrp tcp:127.0.0.1:2855"])[-1]
+        return line.removeprefix("join with: ").partition("   or with any SIP client")[0]
+
+    def test_what_listens_where(self) -> None:
+        listening = ["sip udp:127.0.0.1:5060", "sip tcp:127.0.0.1:5060", "msrp tcp:127.0.0.1:2855"]
+        lines = banner(Config(), listening)
+        self.assertIn(
+            "SIP at udp:127.0.0.1:5060, tcp:127.0.0.1:5060; MSRP at tcp:127.0.0.1:2855", lines
+        )
+
+    def test_how_to_join(self) -> None:
+        for listening, command in (
+            ("udp:127.0.0.1:5060", "msrpconf chat sip:lobby@127.0.0.1:5060 --as alice"),
+            ("udp:0.0.0.0:5070", "msrpconf chat sip:lobby@127.0.0.1:5070 --as alice"),
+            ("udp:[::]:5060", "msrpconf chat 'sip:lobby@[::1]:5060' --as alice"),
+            (
+                "tcp:127.0.0.1:5060",
+                "msrpconf chat 'sip:lobby@127.0.0.1:5060;transport=tcp' --as alice",
+            ),
+        ):
+            self.assertEqual(self.command(Config(), f"sip {listening}"), command)
+
+    def test_a_domain_of_its_own_needs_the_way_there(self) -> None:
+        self.assertEqual(
+            self.command(config(domains=("chat.example.com",)), "sip udp:127.0.0.1:5060"),
+            "msrpconf chat sip:lobby@chat.example.com --as alice --proxy udp:127.0.0.1:5060",
+        )
+
+
+class TwistdTests(ProcessCase):
+    @inlineCallbacks
+    def test_people_are_told_when_the_server_ends(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server()
+        self.assertRegex(server.output, r"\A20\d\d-\d\d-\d\d \d\d:\d\d:\d\d info      msrpconf ")
+        people = [self.start("msrpconf", "chat", room, "--as", name) for name in ("alice", "bob")]
+        for person in people:
+            yield person.shows("You are in")
+        server.signals("TERM")
+        for person in people:
+            status = yield person.ends()
+            self.assertEqual(status, 1, person)
+            self.assertRegex(person.errors, rf"\nError: {room}: .*shutting down\n\Z")
+        status = yield server.ends()
+        self.assertEqual(status, 0, server)
+        self.assertNotIn("Traceback", server.output + server.errors)
+
+    @inlineCallbacks
+    def test_the_wire_is_traced_in_the_log(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server("--trace", "sip,msrp")
+        yield self.start("msrpconf", "send", room, "--as", "alice", "hi there").ends()
+        yield server.shows(r"info      <-- [\d:.]+ sip udp:127.0.0.1:\d+, \d+ octets\n    +INVITE ")
+        yield server.shows(r"<-- [\d:.]+ msrp tcp:127.0.0.1:\d+, \d+ octets\n    +MSRP \w+ SEND\n")
+        yield server.shows(r"\n    +hi there\n")
+
+    @inlineCallbacks
+    def test_ctrl_c_ends_it_too(self) -> Generator[Deferred[Any], Any, None]:
+        server, _ = yield self.start_server()
+        server.signals("INT")
+        status = yield server.ends()
+        self.assertEqual(status, 0, server)
+
+    @inlineCallbacks
+    def test_what_cannot_start_says_so_in_one_line(self) -> Generator[Deferred[Any], Any, None]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            address = f"udp:127.0.0.1:{taken.getsockname()[1]}"
+            file = self.directory / "taken.toml"
+            file.write_text(
+                f'[sip]\nlisten = ["{address}"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n'
+            )
+            # Without -n too: twistd has not gone into the background yet.
+            for arguments in (["-n"], []):
+                twistd = self.start("twistd", *arguments, "msrpconf", "--config", "taken.toml")
+                status = yield twistd.ends()
+                self.assertEqual(status, 1, twistd)
+                self.assertEqual(
+                    twistd.errors,
+                    f"msrpconf: cannot listen at {address}: Address already in use\n",
+                )
+        self.assertEqual(list(self.directory.glob("*.pid")), [])
