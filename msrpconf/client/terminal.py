@@ -137,12 +137,16 @@ class TerminalChat:
         self._chat = chat
         self._notice(f"You are in {chat.room} as {chat.user}. /leave to leave, /help for help.")
         self._console.start(self._line_typed, self._leave)
+        ended: ChatEnded | None = None
         try:
             yield self._over
         except CancelledError:
             pass
-        finally:
-            yield self._console.stop()
+        except ChatEnded as error:
+            ended = error
+        yield self._console.stop()
+        if ended is not None:
+            raise ended
         yield DeferredList(list(self._sending))
         return self._undelivered
 
