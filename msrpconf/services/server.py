@@ -83,10 +83,7 @@ class ServerService(Service):
         closing = [maybeDeferred(port.stopListening) for port in ports]
         for attempt in list(self._attempts):
             attempt.cancel()
-        # The answers are waited for no longer; the BYEs are not taken back.
-        answered: Deferred[Any] = Deferred()
-        self.control.close(SHUTDOWN).chainDeferred(answered)
-        yield self._at_most(CLOSE_TIMEOUT, answered)
+        yield self._at_most(CLOSE_TIMEOUT, self.control.close(SHUTDOWN))
         yield self._close_connections()
         yield DeferredList(closing)
 
@@ -103,7 +100,10 @@ class ServerService(Service):
             transport.abortConnection()
 
     def _at_most(self, seconds: float, event: Deferred[Any]) -> Deferred[Any]:
-        return event.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda _, __: None)
+        """Wait for `event`, or no longer; it is not cancelled."""
+        awaited: Deferred[Any] = Deferred()
+        event.chainDeferred(awaited)
+        return awaited.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda _, __: None)
 
     def connect(self, session: Session, uri: MsrpURI) -> None:
         """Connect `session` to where its client waits (RFC 6135 §4.2), and bind it there."""

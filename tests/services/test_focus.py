@@ -91,11 +91,7 @@ class ToServerTests(FocusTestCase):
             ("SIP/2.0/UDP 10.1.1.1:999;rport;branch={branch}", UDP, True),
             ("SIP/2.0/UDP 192.0.2.9:5060;branch={branch}", UDP, False),
             ("SIP/2.0/UDP 192.0.2.9;branch={branch}", UDP, False),
-            (
-                "SIP/2.0/UDP 192.0.2.9;branch={branch}",
-                evolve(UDP, remote=("192.0.2.9", 5060)),
-                True,
-            ),
+            ("SIP/2.0/UDP 192.0.2.9;branch={branch}", default_port, True),
             # TCP: its connection.
             ("SIP/2.0/TCP 10.1.1.1:5060;branch={branch}", TCP, True),
         ):
