@@ -282,7 +282,8 @@ class SocketTests(TestCase):
         self.assertIn(f"From-Path: {path_in(response)}\r\n".encode("ascii"), frame)
         self.assertNotIn(b"Content-Type", frame)
         [participant] = service.registry.participants()
-        self.assertTrue(participant.hears)
+        assert participant.session is not None
+        self.assertIsNotNone(participant.session.connection)
         stopping = service.stopService()
         self.channel.answer()
         yield stopping
