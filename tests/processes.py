@@ -145,11 +145,17 @@ class ProcessCase(TestCase):
         return program
 
     @inlineCallbacks
-    def start_server(self, *options: str) -> Generator[Deferred[Any], Any, tuple[Program, str]]:
-        """Starts a server on free ports: it, and the address of a room."""
+    def start_server(
+        self, *options: str, settings: str = ""
+    ) -> Generator[Deferred[Any], Any, tuple[Program, str]]:
+        """Starts a server on free ports: it, and the address of a room.
+
+        `options` are twistd's, `settings` more tables of the configuration.
+        """
         config = self.directory / "msrpconf.toml"
         config.write_text(
-            '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n'
+            '[sip]\nlisten = ["udp:127.0.0.1:0"]\n'
+            f'[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n{settings}'
         )
         server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config), *options)
         found = yield server.shows(r"join with: msrpconf chat (\S+)")

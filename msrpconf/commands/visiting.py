@@ -149,11 +149,14 @@ class Visitor:
         try:
             chat: Chat = yield joining
         except JoinError as error:
-            raise click.ClickException(visible(f"{room}: {error}")) from None
+            # These two are what our own transactions say when there is no answer.
+            hint = f". If no server is running at {address}, {START_A_SERVER}"
+            text = f"{room}: {error}{hint if error.status in (408, 503) else ''}"
+            raise click.ClickException(visible(text)) from None
         except TimeoutError:
             raise click.ClickException(
                 f"{address} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
-                f"If no server is running, {START_A_SERVER}"
+                f"If no server is running there, {START_A_SERVER}"
             ) from None
         return chat
 

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from typing import Any
+
+from click.testing import CliRunner, Result
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpconf import __version__
+from msrpconf.cli import main
+from msrpconf.commands.visiting import Visit, nobody_listens
+from msrpconf.protocols.sip.flow import Address
+from tests.processes import ROOT, ProcessCase, Program
+
+
+def visit(room: str = "sip:lobby@example.com", user: str | None = "alice", **more: Any) -> Visit:
+    options = {"name": None, "proxy": None, "plain": False, "trace": ""}
+    return Visit.of(room=room, user=user, **{**options, **more})
+
+
+class CommandTests(SynchronousTestCase):
+    def invoke(self, *arguments: str, stdin: bytes = b"") -> Result:
+        return CliRunner().invoke(main, arguments, input=stdin)
+
+    def refused(self, *arguments: str, stdin: bytes = b"") -> str:
+        """The one line that a command ends with, and exit status 1."""
+        result = self.invoke(*arguments, stdin=stdin)
+        self.assertEqual(result.exit_code, 1, result.output)
+        self.assertRegex(result.stderr, r"\AError: .*\n\Z")
+        return result.stderr
+
+    def test_version(self) -> None:
+        self.assertEqual(self.invoke("--version").output, f"msrpconf {__version__}\n")
+
+    def test_help_tells_of_all_commands(self) -> None:
+        for command in ("chat", "demo", "send", "twistd -n msrpconf"):
+            self.assertIn(command, self.invoke("-h").output)
+
+    def test_what_cannot_be_is_one_line(self) -> None:
+        for wrong, arguments in (
+            (r"a room is written as sip:lobby@127\.0\.0\.1", ["lobby"]),
+            (r"a room is written as", ["tel:+1555"]),
+            (r"a room is written as .*\\x1b", ["sip:\x1b@a"]),
+            (r"a user is written as sip:alice@", ["sip:a@b", "--as", "alice@"]),
+            (r"expected transport:host:port, got 'proxy'", ["sip:a@b", "--proxy", "proxy"]),
+            (r"expected sip, msrp .* got 'http'", ["sip:a@b", "--trace", "http"]),
+            (r"a name is one line of text, not a\\nb", ["sip:a@b", "--name", "a\nb"]),
+        ):
+            self.assertRegex(self.refused("chat", *arguments), wrong)
+
+    def test_nothing_to_say_is_refused(self) -> None:
+        self.assertIn("there is nothing to say", self.refused("send", "sip:a@b", stdin=b"\n"))
+        self.assertIn("there is nothing to say", self.refused("send", "sip:a@b", " "))
+
+    def test_a_text_in_another_encoding_is_refused(self) -> None:
+        self.assertIn("UTF-8", self.refused("send", "sip:a@b", stdin=b"\xff"))
+
+    def test_the_choice_of_a_reactor_is_left_to_the_command(self) -> None:
+        program = "import sys, msrpconf.cli; sys.exit('twisted.internet.reactor' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0)
+
+
+class VisitTests(SynchronousTestCase):
+    def test_a_user_without_a_domain_is_of_the_rooms_host(self) -> None:
+        for room, user in (
+            ("sip:lobby@example.com:5070;transport=tcp", "sip:alice@example.com"),
+            ("lobby@[::1]", "sip:alice@[::1]"),
+        ):
+            self.assertEqual(str(visit(room).user), user)
+        self.assertEqual(str(visit(user="sip:alice").user), "sip:alice@example.com")
+        self.assertEqual(str(visit(user="al ice").user), "sip:al%20ice@example.com")
+
+    def test_a_user_with_a_domain(self) -> None:
+        for user in ("sip:alice@example.net", "alice@example.net:5070;x"):
+            self.assertEqual(str(visit(user=user).user), "sip:alice@example.net")
+
+    def test_who_does_not_say_who_it_is_has_logged_in(self) -> None:
+        self.patch(sys.modules["getpass"], "getuser", lambda: "zoë")
+        self.assertEqual(visit(user=None).user.user, "zoë")
+
+    def test_the_rest(self) -> None:
+        all_of_it = visit(name="Alice", proxy="udp:[::1]:5060", plain=True, trace="sip")
+        self.assertEqual(all_of_it.name, "Alice")
+        self.assertEqual(all_of_it.proxy, Address("udp", "::1", 5060))
+        self.assertTrue(all_of_it.plain)
+        self.assertEqual(all_of_it.trace, {"sip"})
+
+
+class NobodyListensTests(SynchronousTestCase):
+    def test_a_port_of_this_machine_that_nobody_has(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+            listener.bind(("127.0.0.1", 0))
+            address = Address("udp", *listener.getsockname())
+            self.assertFalse(nobody_listens(address))
+        self.assertTrue(nobody_listens(address))
+
+    def test_others_are_not_asked(self) -> None:
+        self.assertFalse(nobody_listens(Address("udp", "192.0.2.1", 5060)))
+        self.assertFalse(nobody_listens(Address("tcp", "127.0.0.1", 1)))
+
+
+class ProgramTests(ProcessCase):
+    """What people start, against a server that runs."""
+
+    def chat(self, room: str, *arguments: str, terminal: bool = False) -> Program:
+        return self.start("msrpconf", "chat", room, *arguments, terminal=terminal)
+
+    @inlineCallbacks
+    def test_two_people_talk_through_pipes(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server()
+        alice = self.chat(room, "--as", "alice", "--name", "Alice")
+        bob = self.chat(room, "--as", "bob", "--plain")
+        for person in (alice, bob):
+            yield person.shows("You are in")
+        alice.types("hi\n/nonsense\n//leave\n")
+        yield bob.shows(r"(?m)^\d\d:\d\d alice@127.0.0.1: /leave$")
+        bob.types("ho, without an end of line")
+        bob.closes_input()
+        status = yield bob.ends()
+        self.assertEqual(status, 0, bob)
+        yield alice.shows(r"(?m)^\d\d:\d\d bob: ho, without an end of line$")
+        alice.signals("TERM")
+        status = yield alice.ends()
+        self.assertEqual(status, 0, alice)
+        yield server.shows("left: sip:bob@127.0.0.1[^\0]*left: sip:alice@127.0.0.1")
+        self.assertEqual(len(bob.output.splitlines()), 2)
+        self.assertIn("There is no /nonsense here", alice.errors)
+
+    @inlineCallbacks
+    def test_what_is_sent_is_heard(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server()
+        listener = self.chat(room, "--as", "alice")
+        yield listener.shows("You are in")
+        status = yield self.start("msrpconf", "send", room, "--as", "bob", "two", "words").ends()
+        self.assertEqual(status, 0)
+        yield listener.shows(r"bob: two words\n")
+        piped = self.start("msrpconf", "send", room, "--as", "bob", "--trace", "sip,msrp")
+        piped.types("two\nlines\n")
+        piped.closes_input()
+        status = yield piped.ends()
+        self.assertEqual(status, 0, piped)
+        yield listener.shows(r"bob: two\n      lines\n")
+        self.assertEqual(piped.output, "")
+        self.assertRegex(piped.errors, r"--> [\d:.]+ sip udp:127.0.0.1:\d+, \d+ octets\n    INVITE")
+
+    @inlineCallbacks
+    def test_no_server_is_told_at_once(self) -> Generator[Deferred[Any], Any, None]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            room = f"sip:lobby@127.0.0.1:{free.getsockname()[1]}"
+        for arguments, why in (
+            (["chat", room], "no server is listening at udp:127.0.0.1:.*twistd -n msrpconf"),
+            (
+                ["send", f"{room};transport=tcp", "hi"],
+                "503 .*no server is running at tcp:127.0.0.1:.*twistd -n msrpconf",
+            ),
+        ):
+            program = self.start("msrpconf", *arguments, "--as", "alice")
+            status = yield program.ends()
+            self.assertEqual(status, 1, program)
+            self.assertRegex(program.errors, rf"\AError: .*{why}\n\Z")
+
+    @inlineCallbacks
+    def test_a_room_that_does_not_let_in_says_why(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server(settings="[conference]\nad_hoc = false\n")
+        program = self.start("msrpconf", "send", room, "--as", "alice", "hi")
+        status = yield program.ends()
+        self.assertEqual(status, 1)
+        self.assertRegex(program.errors, rf"\AError: {room}: 404 [A-Z].*\n\Z")
+        self.assertNotIn("twistd", program.errors)
+
+    @inlineCallbacks
+    def test_a_chat_at_a_terminal(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server()
+        alice = self.chat(room, "--as", "alice", terminal=True)
+        yield alice.shows("alice>")
+        alice.types("hel")
+        yield alice.shows("hel")
+        # What bob says comes while alice types: above the line, which stays as it was.
+        bob = self.start("msrpconf", "send", room, "--as", "bob", "\x1b]0;owned\x07hi\x9b2J")
+        status = yield bob.ends()
+        self.assertEqual(status, 0, bob)
+        yield alice.shows(r"\\x1b\]0;owned\\x07hi\\x9b2J[^\0]*alice>[^\0]*hel")
+        self.assertNotIn("\x1b]0;owned", alice.output)
+        self.assertNotIn("\x9b", alice.output)
+        alice.types("lo\r")
+        yield alice.shows(r"\d\d:\d\d [^\n]*alice[^\n]*: hello")
+        alice.types("\x03")
+        status = yield alice.ends()
+        self.assertEqual(status, 0, alice)
+        yield server.shows("left: sip:alice@127.0.0.1")
+
+    @inlineCallbacks
+    def test_leaving_at_a_terminal(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server()
+        for hand in ("/leave\r", "\x04", "TERM"):
+            alice = self.chat(room, "--as", "alice", terminal=True)
+            yield alice.shows("alice>")
+            if hand == "TERM":
+                alice.signals(hand)
+            else:
+                alice.types(hand)
+            status = yield alice.ends()
+            self.assertEqual(status, 0, alice)
+            self.assertNotIn("Error", alice.output)
+            # Whatever it switches on is switched off again: bracketed paste is one.
+            self.assertEqual(re.findall("\x1b\\[\\?2004([hl])", alice.output)[-1], "l", alice)
+        server.signals("TERM")
+        yield server.ends()
+        self.assertEqual(server.output.count("left: sip:alice@127.0.0.1"), 3)
+
+
+class DemoTests(ProcessCase):
+    @inlineCallbacks
+    def test_everybody_sees_the_conversation(self) -> Generator[Deferred[Any], Any, None]:
+        demo = self.start("msrpconf", "demo")
+        status = yield demo.ends()
+        self.assertEqual(status, 0, demo)
+        self.assertEqual(demo.errors, "")
+        lines = demo.output.splitlines()
+        self.assertLessEqual(max(map(len, lines)), 80)
+        columns = zip(*(line.split("│") for line in lines if line.count("│") == 2), strict=True)
+        alice, bob, carol = (" ".join(" ".join(column).split()) for column in columns)
+        for seen, title, hello in (
+            (alice, "Alice (message/cpim)", "Alice: Hello, you two!"),
+            (bob, "bob (plain text only)", "alice@127.0.0.1: Hello, you two!"),
+            (carol, "Carol (message/cpim)", "Alice: Hello, you two!"),
+        ):
+            self.assertIn(title, seen)
+            self.assertIn(hello, seen)
+        self.assertIn("Carol sent image/png", alice)
+        self.assertNotIn("image/png", bob)
+        self.assertIn("Bye, bob.", alice)
+        self.assertNotIn("Bye, bob.", bob)
+        self.assertNotIn("\x1b", demo.output)
