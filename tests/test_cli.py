@@ -7,14 +7,19 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
+from click import ClickException
 from click.testing import CliRunner, Result
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf import __version__
 from msrpconf.cli import main
-from msrpconf.commands.visiting import Visit, nobody_listens
+from msrpconf.client import JoinError
+from msrpconf.commands import visiting
+from msrpconf.commands.visiting import Visit, Visitor, nobody_listens
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.sip.uri import SipURI
 from tests.processes import ROOT, ProcessCase, Program
 
 
@@ -103,6 +108,104 @@ class NobodyListensTests(SynchronousTestCase):
     def test_others_are_not_asked(self) -> None:
         self.assertFalse(nobody_listens(Address("udp", "192.0.2.1", 5060)))
         self.assertFalse(nobody_listens(Address("tcp", "127.0.0.1", 1)))
+
+
+class FakeUserAgent:
+    """Is told where to go, and gets in or leaves when the test says so."""
+
+    def __init__(self, reactor: Any, user: str, **options: Any) -> None:
+        self.user, self.options = user, options
+        self.joining: Deferred[Any] = Deferred()
+        self.leaving: Deferred[None] = Deferred()
+
+    def join(self, room: str, **callbacks: Any) -> Deferred[Any]:
+        return self.joining
+
+    def stop(self) -> Deferred[None]:
+        return self.leaving
+
+
+class VisitorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.agents: list[FakeUserAgent] = []
+        self.addresses = [Address("udp", "192.0.2.1", 5060)]
+        self.asked: list[str] = []
+        self.patch(visiting, "UserAgent", self.make_agent)
+        self.patch(visiting, "locate", self.locate)
+        self.patch(visiting, "nobody_listens", lambda address: address.host == "::1")
+
+    def make_agent(self, *arguments: Any, **options: Any) -> FakeUserAgent:
+        self.agents.append(FakeUserAgent(*arguments, **options))
+        return self.agents[-1]
+
+    def locate(self, _: object, uri: SipURI) -> Deferred[list[Address]]:
+        self.asked.append(str(uri))
+        return succeed(self.addresses)
+
+    def joining(self, **options: Any) -> Deferred[Any]:
+        self.visitor = Visitor(self.clock, visit(**options), self.fail)
+        return self.visitor.join(self.visitor.room)
+
+    def refusal(self, joining: Deferred[Any]) -> str:
+        message: str = self.failureResultOf(joining, ClickException).value.message
+        return message
+
+    def test_who_comes_as_what(self) -> None:
+        self.joining(name="Alice", plain=True)
+        agent = self.agents[0]
+        self.assertEqual(agent.user, "sip:alice@example.com")
+        self.assertEqual(
+            agent.options,
+            {"display_name": "Alice", "proxy": "udp:192.0.2.1:5060", "plain": True, "trace": None},
+        )
+
+    def test_a_proxy_is_looked_up_instead_of_the_room(self) -> None:
+        self.joining()
+        self.joining(proxy="tcp:localhost:5070")
+        self.joining(proxy="udp:[2001:db8::1]:5060")
+        self.assertEqual(
+            self.asked,
+            [
+                "sip:lobby@example.com",
+                "sip:localhost:5070;transport=tcp",
+                "sip:[2001:db8::1]:5060;transport=udp",
+            ],
+        )
+
+    def test_of_several_addresses_the_one_where_somebody_listens(self) -> None:
+        self.addresses = [Address("udp", host, 5060) for host in ("::1", "127.0.0.1")]
+        self.joining()
+        self.assertEqual(self.agents[0].options["proxy"], "udp:127.0.0.1:5060")
+
+    def test_nobody_listens(self) -> None:
+        self.addresses = [Address("udp", "::1", 5060)]
+        self.assertEqual(
+            self.refusal(self.joining()),
+            "no server is listening at udp:[::1]:5060; start one with: twistd -n msrpconf",
+        )
+        self.assertEqual(self.agents, [])
+        self.successResultOf(self.visitor.leave())
+
+    def test_no_answer(self) -> None:
+        joining = self.joining()
+        self.clock.advance(9.9)
+        self.assertNoResult(joining)
+        self.clock.advance(0.2)
+        self.assertIn("192.0.2.1:5060 has not answered for 10 seconds", self.refusal(joining))
+
+    def test_a_refusal_is_told_without_what_a_terminal_obeys(self) -> None:
+        joining = self.joining()
+        self.agents[0].joining.errback(JoinError(403, "Go\x1b[2J"))
+        self.assertEqual(self.refusal(joining), r"sip:lobby@example.com: 403 Go\x1b[2J")
+
+    def test_a_server_that_is_gone_keeps_nobody_from_leaving(self) -> None:
+        self.joining()
+        leaving = self.visitor.leave()
+        self.clock.advance(0)
+        self.assertNoResult(leaving)
+        self.clock.advance(3)
+        self.successResultOf(leaving)
 
 
 class ProgramTests(ProcessCase):

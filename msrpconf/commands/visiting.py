@@ -140,7 +140,7 @@ class Visitor:
             self._reactor,
             self.user,
             display_name=self.display_name,
-            proxy=None if self.visit.proxy is None else str(address),
+            proxy=str(address),
             plain=self.visit.plain,
             trace=self._trace,
         )
@@ -169,10 +169,14 @@ class Visitor:
             addresses = yield locate(self._reactor, uri)
         except LocateError as error:
             raise click.ClickException(visible(f"{room}: {error}")) from None
-        address: Address = addresses[0]
-        if nobody_listens(address):
-            raise click.ClickException(f"no server is listening at {address}; {START_A_SERVER}")
-        return address
+        # The name localhost has two addresses, and a server need not listen at both.
+        for address in addresses:
+            if not nobody_listens(address):
+                found: Address = address
+                return found
+        raise click.ClickException(
+            f"no server is listening at {' or '.join(map(str, addresses))}; {START_A_SERVER}"
+        )
 
     @inlineCallbacks
     def leave(self) -> Generator[Deferred[Any], Any, None]:
