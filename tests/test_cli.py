@@ -9,7 +9,7 @@ from typing import Any
 
 from click import ClickException
 from click.testing import CliRunner, Result
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +19,7 @@ from msrpconf.client import JoinError
 from msrpconf.commands import visiting
 from msrpconf.commands.visiting import Visit, Visitor, nobody_listens
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.uri import SipURI
 from tests.processes import ROOT, ProcessCase, Program
 
@@ -186,6 +187,13 @@ class VisitorTests(SynchronousTestCase):
         )
         self.assertEqual(self.agents, [])
         self.successResultOf(self.visitor.leave())
+
+    def test_a_name_that_leads_nowhere(self) -> None:
+        why = fail(LocateError("sip:lobby@example.com: example.com has no address"))
+        self.patch(visiting, "locate", lambda *_: why)
+        self.assertEqual(
+            self.refusal(self.joining()), "sip:lobby@example.com: example.com has no address"
+        )
 
     def test_no_answer(self) -> None:
         joining = self.joining()

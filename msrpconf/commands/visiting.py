@@ -135,7 +135,7 @@ class Visitor:
         on_ended: Callable[[str], None] | None = None,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
-        address = yield self._find(room)
+        address = yield self._find()
         self._agent = UserAgent(
             self._reactor,
             self.user,
@@ -161,14 +161,14 @@ class Visitor:
         return chat
 
     @inlineCallbacks
-    def _find(self, room: str) -> Generator[Deferred[Any], Any, Address]:
+    def _find(self) -> Generator[Deferred[Any], Any, Address]:
         """Where the INVITE goes, once it is sure that it is not for nothing."""
         proxy = self.visit.proxy
         uri = self.visit.room if proxy is None else _uri_of(proxy)
         try:
             addresses = yield locate(self._reactor, uri)
         except LocateError as error:
-            raise click.ClickException(visible(f"{room}: {error}")) from None
+            raise click.ClickException(visible(str(error))) from None
         # The name localhost has two addresses, and a server need not listen at both.
         for address in addresses:
             if not nobody_listens(address):
