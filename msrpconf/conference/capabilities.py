@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from attrs import frozen
 
 CPIM = "message/cpim"
+TEXT = "text/plain"
 
 
 def accepts(patterns: tuple[str, ...], media_type: str) -> bool:
@@ -27,18 +30,34 @@ class Reception:
     cpim: bool
     types: tuple[str, ...]
 
-    @classmethod
-    def of(cls, accept_types: tuple[str, ...], accept_wrapped_types: tuple[str, ...]) -> Reception:
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def of(
+        accept_types: tuple[str, ...],
+        accept_wrapped_types: tuple[str, ...],
+        plain_text: bool = True,
+    ) -> Reception | None:
         """From the two attributes of a session description, in lower case.
 
-        Types that may stand alone may also stand in a wrapper (RFC 4975 §8.6); a
-        client that names no type but the wrapper has not said what it cannot take.
+        None where the client takes nothing that a room could send it; `plain_text`
+        is whether clients without message/cpim are served. Types that may stand
+        alone may also stand in a wrapper (RFC 4975 §8.6); a client that names no
+        type but the wrapper has not said what it cannot take.
         """
-        if accepts(accept_types, CPIM):
+        # Who names text/plain, and message/cpim by no more than a wildcard, is best
+        # understood in what it names (§8.6: explicit entries are preferred).
+        text = TEXT in accept_types and not _names_cpim(accept_types)
+        if accepts(accept_types, CPIM) and not (text and plain_text):
             types = {each for each in (*accept_types, *accept_wrapped_types) if each != CPIM}
-            return cls(True, tuple(sorted(types)) or ("*",))
-        return cls(False, tuple(sorted(set(accept_types))))
+            return Reception(True, tuple(sorted(types)) or ("*",))
+        if plain_text and accepts(accept_types, TEXT):
+            return Reception(False, tuple(sorted(set(accept_types))))
+        return None
 
     def takes(self, media_type: str) -> bool:
         """Whether content of `media_type` can be shown to this client's user."""
         return accepts(self.types, media_type)
+
+
+def _names_cpim(accept_types: tuple[str, ...]) -> bool:
+    return CPIM in accept_types or "message/*" in accept_types

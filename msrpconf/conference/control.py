@@ -14,23 +14,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from msrpconf.conference.bye import FLOW, send_bye
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.negotiation import (
     SDP,
     Agreement,
+    Choice,
     Negotiation,
     agree,
-    answer_to,
     choose,
     description_in,
     not_acceptable,
-    offer_of,
 )
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.policy import may_join
@@ -39,17 +38,17 @@ from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.msrp.session import Session, new_session_id
 from msrpconf.protocols.msrp.uri import MsrpURI
-from msrpconf.protocols.sdp import Origin, SdpError
+from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
-from msrpconf.protocols.sip.headers import NameAddr, Reason, parse_name_addrs
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 
+__all__ = ["CONFERENCE", "FLOW", "ConferenceControl", "Connector"]
+
 CONFERENCE = "Conference"
 """Channel header: the conference URI that a request outside a dialog is for."""
-
-FLOW = "Flow"
-"""Channel header: the focus's name for the connection that the client is on."""
 
 Connector = Callable[[Session, MsrpURI], None]
 """Connects a session of ours to a URI of the peer's, which waits for us (RFC 6135)."""
@@ -88,18 +87,21 @@ class ConferenceControl:
     def handle(self, request: Request) -> Response:
         """Answer a request of the focus's."""
         handler = self._handlers.get(request.method)
-        result = (
-            Denied(501, f"{request.method} is not understood here")
-            if handler is None
-            else handler(request)
-        )
+        try:
+            result = (
+                Denied(501, f"{request.method} is not understood here")
+                if handler is None
+                else handler(request)
+            )
+        except SipSyntaxError as error:
+            result = Denied(400, str(error))
         if isinstance(result, Response):
             return result
         self.log.info(
-            "refused: {method} of {user} to {uri}: {status} {reason} (Call-ID {call_id})",
+            "refused: {method} of {user} to {room}: {status} {reason} (Call-ID {call_id})",
             method=request.method,
-            user=request.from_.uri,
-            uri=request.uri,
+            user=_who(request),
+            room=request.headers.get(CONFERENCE) or request.to.uri,
             status=result.status,
             reason=result.reason,
             call_id=request.call_id,
@@ -115,87 +117,95 @@ class ConferenceControl:
             return self._renegotiate(request)
         uri = request.headers.get(CONFERENCE) or str(request.uri)
         key = parse_uri(uri).key
-        user = Identity.of(request.from_, _asserted(request))
-        denied = may_join(self.settings, self.registry.rooms, key, user)
+        user = Identity.of_request(request)
+        denied = may_join(self.settings, self.registry, key, user)
         if denied is not None:
             return denied
         try:
-            offered = description_in(request)
-            chosen = None if offered is None else choose(offered, self.settings)
+            choice = self._choice_of(request)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         dialog = Dialog.from_request(request, self._new_tag())
         participant = Participant(
             self.registry.room(uri, key), user, dialog, self, request.headers.get(FLOW) or ""
         )
-        local_path = self.settings.local_path(new_session_id())
-        negotiation = participant.negotiation
-        session = Session(
-            local_path.encode("utf-8"), b"", participant, self._clock, self.settings.limits
-        )
-        if chosen is None:
-            negotiation.awaiting_answer = True
-            body = offer_of(local_path, self.settings, self._origin(negotiation))
-        else:
-            description, media = chosen
-            body = answer_to(
-                description, media, local_path, self.settings, self._origin(negotiation)
-            )
+        local_path = self.settings.local_path(new_session_id()).encode("ascii")
+        session = Session(local_path, b"", participant, self._clock, self.settings.limits)
         self.registry.enter(participant, session)
-        if chosen is not None:
-            self._apply(participant, agree(chosen[1], we_offered=False))
-        participant.timer = self._clock.callLater(
-            self.settings.ack_timeout, self._no_ack, participant
-        )
         self.log.info(
             "expected: {user} in {room} (Call-ID {call_id})",
             user=user,
             room=uri,
             call_id=dialog.call_id,
         )
-        return request.response(
-            200, headers=(("Content-Type", SDP),), body=body, to_tag=dialog.local_tag
-        )
+        return self._answer_invite(request, participant, choice)
+
+    def _answer_invite(
+        self, request: Request, participant: Participant, choice: Choice | None
+    ) -> Response:
+        """The 200 with our answer, or with our offer where the INVITE has none."""
+        negotiation = participant.negotiation
+        negotiation.before = participant.agreement
+        negotiation.unacknowledged = request.cseq.number
+        negotiation.awaiting_answer = choice is None
+        if choice is not None:
+            self._apply(participant, agree(choice, self.settings, we_offered=False))
+        self._wait(participant, self.settings.ack_timeout, "No ACK")
+        return self._described(request, participant, choice)
 
     def _ack(self, request: Request) -> Response | Denied:
-        participant = self._find(request)
+        participant = self.registry.participant(request)
         if participant is None:
             return _no_dialog()
         negotiation = participant.negotiation
-        if negotiation.awaiting_answer:
-            negotiation.awaiting_answer = False
-            try:
-                answered = description_in(request)
-                if answered is None:
-                    raise SdpError("The ACK has no answer to the offer in the 200")
-                _, media = choose(answered, self.settings)
-            except SdpError as error:
-                self._end(participant, Reason("SIP", 488, str(error)))
-                return request.response(200)
-            self._apply(participant, agree(media, we_offered=True))
+        if request.cseq.number == negotiation.unacknowledged:
+            agreement = participant.agreement
+            if negotiation.awaiting_answer:
+                try:
+                    choice = self._choice_of(request)
+                    if choice is None:
+                        raise SdpError("The ACK has no answer to the offer in the 200")
+                except SdpError as error:
+                    self._end(participant, Reason("SIP", 488, str(error)))
+                    return request.response(200)
+                agreement = agree(choice, self.settings, we_offered=True)
+            self._acknowledged(participant, agreement)
+        return request.response(200)
+
+    def _acknowledged(self, participant: Participant, agreement: Agreement | None) -> None:
+        """The client has our 200, and offer and answer came to `agreement`."""
+        negotiation = participant.negotiation
+        negotiation.unacknowledged = negotiation.before = None
+        negotiation.awaiting_answer = False
+        participant.stop_timer()
+        if agreement is not None and agreement is not participant.agreement:
+            self._apply(participant, agreement)
         if participant.state is State.EXPECTED:
             self.registry.acknowledge(participant)
             self._log("joined", participant)
         self._expect_msrp(participant)
-        return request.response(200)
 
     def _cancel(self, request: Request) -> Response | Denied:
-        participant = self.registry.pending.get((request.call_id, request.from_.tag or ""))
-        if participant is None:
+        """The focus has answered 487 to an INVITE that we answered with 200 (RFC 3261 §9.2)."""
+        participant = self.registry.participant(request)
+        if participant is None or participant.negotiation.unacknowledged != request.cseq.number:
             return _no_dialog()
-        self._leave(participant, "cancelled")
+        if participant.state is State.EXPECTED:
+            self._leave(participant, "cancelled")
+        else:
+            # The session goes on as it was before the INVITE (§14.1).
+            self._acknowledged(participant, participant.negotiation.before)
         return request.response(200)
 
     # In a dialog.
 
     def _bye(self, request: Request) -> Response | Denied:
-        participant = self._find(request)
+        participant = self.registry.participant(request)
         if participant is None:
             return _no_dialog()
-        try:
-            participant.dialog.accept(request)
-        except OutOfOrder as error:
-            return Denied(500, str(error))
+        denied = self._in_order(participant, request)
+        if denied is not None:
+            return denied
         self._leave(participant, "left")
         return request.response(200)
 
@@ -206,51 +216,46 @@ class ConferenceControl:
 
     def _renegotiate(self, request: Request) -> Response | Denied:
         """A re-INVITE or UPDATE: a new target, and perhaps a new description (RFC 3311)."""
-        participant = self._find(request)
+        participant = self.registry.participant(request)
         if participant is None:
             return _no_dialog()
+        denied = self._in_order(participant, request)
+        if denied is not None:
+            return denied
         negotiation = participant.negotiation
         try:
-            dialog = participant.dialog.accept(request)
-        except OutOfOrder as error:
-            return Denied(500, str(error), (("Retry-After", str(secrets.randbelow(10))),))
-        if negotiation.awaiting_answer:
-            return Denied(491, "Our offer has not been answered yet: acknowledge it first")
-        try:
-            offered = description_in(request)
-            chosen = None if offered is None else choose(offered, self.settings)
+            choice = self._choice_of(request)
         except SdpError as error:
             return not_acceptable(error, self.settings)
-        participant.dialog = dialog.refresh_target(request)
+        describes = choice is not None or request.method == "INVITE"
+        if negotiation.awaiting_answer and describes:
+            return Denied(491, "Our offer has not been answered yet: acknowledge it first")
+        participant.dialog = participant.dialog.refresh_target(request)
         participant.flow = request.headers.get(FLOW) or participant.flow
-        session = participant.session
-        assert session is not None
-        local_path = session.local_path.decode("utf-8")
-        if chosen is not None:
-            description, media = chosen
-            self._apply(participant, agree(media, we_offered=False))
-            body = answer_to(
-                description, media, local_path, self.settings, self._origin(negotiation)
-            )
-        elif request.method == "INVITE":
-            negotiation.awaiting_answer = True
-            body = offer_of(local_path, self.settings, self._origin(negotiation))
-        else:
+        if negotiation.unacknowledged is not None and not negotiation.awaiting_answer:
+            # Who sends in the dialog has our 200; its ACK was lost, or is late.
+            self._acknowledged(participant, participant.agreement)
+        if request.method == "INVITE":
+            return self._answer_invite(request, participant, choice)
+        if choice is None:
             return request.response(200)
-        if request.method == "UPDATE":
-            self._expect_msrp(participant)  # for an INVITE, the ACK does
-        return request.response(200, headers=(("Content-Type", SDP),), body=body)
+        self._apply(participant, agree(choice, self.settings, we_offered=False))
+        self._expect_msrp(participant)
+        return self._described(request, participant, choice)
 
     def _options(self, request: Request) -> Response | Denied:
-        """What the room at this URI would offer (RFC 4579 §5.13)."""
-        uri = request.headers.get(CONFERENCE) or str(request.uri)
-        user = Identity.of(request.from_, _asserted(request))
-        denied = may_join(self.settings, self.registry.rooms, parse_uri(uri).key, user)
-        if denied is not None and denied.status == 404:
+        """What the room at this URI would offer (RFC 4579 §5.13, RFC 3261 §11.2)."""
+        if request.to.tag is None:
+            uri = request.headers.get(CONFERENCE) or str(request.uri)
+            user = Identity.of_request(request)
+            denied = may_join(self.settings, self.registry, parse_uri(uri).key, user)
+        else:
+            participant = self.registry.participant(request)
+            denied = _no_dialog() if participant is None else self._in_order(participant, request)
+        if denied is not None:
             return denied
         # The path is one that no session has: this describes, it does not invite.
-        local_path = self.settings.local_path(new_session_id())
-        body = offer_of(local_path, self.settings, self._origin(Negotiation(0)))
+        body = Negotiation(0).offer(self.settings.local_path(new_session_id()), self.settings)
         return request.response(
             200, headers=(("Content-Type", SDP),), body=body, to_tag=self._new_tag()
         )
@@ -259,36 +264,31 @@ class ConferenceControl:
 
     def msrp_bound(self, participant: Participant) -> None:
         """Somebody's MSRP is there: no more waiting for it."""
-        if participant.state is State.JOINED:
+        if _awaits_msrp(participant):
             participant.stop_timer()
 
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """Somebody's MSRP is gone: it may come back within the grace time."""
-        if participant.state is State.JOINED:
-            self._await_msrp(participant, self.settings.grace, f"lost MSRP: {reason}")
+        if _awaits_msrp(participant):
+            why = f"MSRP was lost ({reason.rstrip('.')}) and did not come back"
+            self._wait(participant, self.settings.grace, why)
 
     def _expect_msrp(self, participant: Participant) -> None:
         """Agreed: where the session has no connection, make it or wait for it."""
         session = participant.session
-        connect_to = participant.negotiation.connect_to
-        participant.negotiation.connect_to = None
-        if session is None or session.connection is not None or participant.timer is not None:
+        agreement = participant.agreement
+        if not _awaits_msrp(participant) or session is None or session.connection is not None:
             return
-        self._await_msrp(participant, self.settings.msrp_timeout, "did not connect to MSRP")
-        if connect_to is not None:
-            self._connect(session, connect_to)
+        self._wait(participant, self.settings.msrp_timeout, "No MSRP connection")
+        if agreement is not None and agreement.connect_to is not None:
+            self._connect(session, agreement.connect_to)
 
-    def _await_msrp(self, participant: Participant, seconds: float, why: str) -> None:
+    def _wait(self, participant: Participant, seconds: float, why: str) -> None:
         participant.stop_timer()
-        participant.timer = self._clock.callLater(seconds, self._no_msrp, participant, seconds, why)
+        participant.timer = self._clock.callLater(seconds, self._gave_up, participant, seconds, why)
 
-    def _no_ack(self, participant: Participant) -> None:
-        seconds = self.settings.ack_timeout
-        self._end(participant, Reason("SIP", 408, f"No ACK within {seconds:g} s"))
-
-    def _no_msrp(self, participant: Participant, seconds: float, why: str) -> None:
-        text = f"{why[:1].upper()}{why[1:]}, and not within {seconds:g} s"
-        self._end(participant, Reason("SIP", 408, text))
+    def _gave_up(self, participant: Participant, seconds: float, why: str) -> None:
+        self._end(participant, Reason("SIP", 408, f"{why} within {seconds:g} s"))
 
     # Leaving.
 
@@ -298,37 +298,9 @@ class ConferenceControl:
         return DeferredList([self._end(each, reason) for each in participants])
 
     def _end(self, participant: Participant, reason: Reason) -> Deferred[None]:
-        """Drop a participant and have the focus send it a BYE (RFC 3261 §15, RFC 3326)."""
+        """Drop a participant and have the focus tell it."""
         self._leave(participant, f"dropped: {reason.text}")
-        _, bye = participant.dialog.request("BYE", headers=(("Reason", str(reason)),))
-        if participant.flow:
-            bye.headers.set(FLOW, participant.flow)
-        if self.channel is None:
-            return succeed(None)
-        return self.channel.request(bye).addCallbacks(
-            self._bye_answered,
-            self._bye_failed,
-            callbackArgs=(participant,),
-            errbackArgs=(participant,),
-        )
-
-    def _bye_answered(self, response: Response, participant: Participant) -> None:
-        if response.status >= 300 and response.status != 481:
-            self.log.info(
-                "BYE to {user} was answered {status} {reason} (Call-ID {call_id})",
-                user=participant.identity,
-                status=response.status,
-                reason=response.reason,
-                call_id=participant.dialog.call_id,
-            )
-
-    def _bye_failed(self, failure: Failure, participant: Participant) -> None:
-        self.log.warn(
-            "BYE to {user} could not be sent: {error} (Call-ID {call_id})",
-            user=participant.identity,
-            error=failure.getErrorMessage(),
-            call_id=participant.dialog.call_id,
-        )
+        return send_bye(self.channel, participant, reason)
 
     def _leave(self, participant: Participant, how: str) -> None:
         self.registry.leave(participant)
@@ -336,29 +308,53 @@ class ConferenceControl:
 
     # Helpers.
 
+    def _choice_of(self, message: Request) -> Choice | None:
+        """What we make of the description in a request; None where it has none.
+
+        Raises `SdpError`.
+        """
+        description = description_in(message)
+        return None if description is None else choose(description, self.settings)
+
+    def _described(
+        self, request: Request, participant: Participant, choice: Choice | None
+    ) -> Response:
+        """A 200 with our answer to what was chosen, or with our offer where nothing was."""
+        session = participant.session
+        assert session is not None
+        local_path = session.local_path.decode("ascii")
+        negotiation = participant.negotiation
+        body = (
+            negotiation.offer(local_path, self.settings)
+            if choice is None
+            else negotiation.answer(choice, local_path, self.settings)
+        )
+        return request.response(
+            200,
+            headers=(("Content-Type", SDP),),
+            body=body,
+            to_tag=participant.dialog.local_tag,
+        )
+
     def _apply(self, participant: Participant, agreement: Agreement) -> None:
         session = participant.session
         assert session is not None
         if session.remote_path and session.remote_path != agreement.remote_path:
             session.release()
         session.remote_path = agreement.remote_path
-        participant.reception = agreement.reception
-        participant.receives = agreement.receives
-        participant.negotiation.connect_to = agreement.connect_to
+        participant.agreement = agreement
         participant.room.update_audience(participant)
 
-    def _find(self, request: Request) -> Participant | None:
-        """The participant whose dialog a request is in, by the tags as the client sees them."""
-        tag = request.to.tag or ""
-        return self.registry.dialogs.get((request.call_id, tag, request.from_.tag or ""))
+    def _in_order(self, participant: Participant, request: Request) -> Denied | None:
+        """Count a request in its dialog; 500 for one that others overtook (RFC 3261 §12.2.2)."""
+        try:
+            participant.dialog = participant.dialog.accept(request)
+        except OutOfOrder as error:
+            return Denied(500, str(error), (("Retry-After", str(secrets.randbelow(10))),))
+        return None
 
     def _new_tag(self) -> str:
         return f"{self.settings.name}.{secrets.token_hex(8)}"
-
-    def _origin(self, negotiation: Negotiation) -> Origin:
-        negotiation.version += 1
-        host = self.settings.msrp_host
-        return Origin.of(host, negotiation.origin_id, negotiation.version, "msrpconf")
 
     def _log(self, what: str, participant: Participant) -> None:
         self.log.info(
@@ -371,12 +367,17 @@ class ConferenceControl:
         )
 
 
-def _asserted(request: Request) -> tuple[NameAddr, ...]:
-    return tuple(
-        address
-        for value in request.headers.get_all("P-Asserted-Identity")
-        for address in parse_name_addrs(value)
-    )
+def _awaits_msrp(participant: Participant) -> bool:
+    """Whether MSRP is what a participant's timer is for: it is in, and no ACK is outstanding."""
+    return participant.state is State.JOINED and participant.negotiation.unacknowledged is None
+
+
+def _who(request: Request) -> str:
+    """The sender of a request as our log names it, whatever is wrong with the request."""
+    try:
+        return Identity.of_request(request).key
+    except SipSyntaxError:
+        return str(request.from_.uri)
 
 
 def _no_dialog() -> Denied:

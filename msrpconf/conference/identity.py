@@ -6,7 +6,16 @@ from attrs import frozen
 
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import NameAddr
+from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
+
+ANONYMOUS = "sip:anonymous@anonymous.invalid"
+"""The URI of who does not want to be known (RFC 3323 §4.1.1.3): nobody's, so anybody's."""
+
+ANONYMOUS_DOMAIN = "anonymous.invalid"
+
+# RFC 3323 §4.2, RFC 3325 §9.3: the services that hide who the user is.
+_HIDING = frozenset(("id", "user"))
 
 
 @frozen
@@ -15,7 +24,8 @@ class Identity:
 
     `keys` are the canonical forms of every URI that the user may name itself by;
     the first identifies the user, so that one user may be in a room from several
-    devices.
+    devices. Of who wants to be anonymous, `uri` is the anonymous URI, and the
+    first key is still the user's.
     """
 
     uri: str
@@ -23,13 +33,36 @@ class Identity:
     keys: tuple[str, ...]
 
     @classmethod
-    def of(cls, from_: NameAddr, asserted: tuple[NameAddr, ...] = ()) -> Identity:
-        """The user of a request: its asserted identities if any (RFC 3325), else its From."""
+    def of(
+        cls, from_: NameAddr, asserted: tuple[NameAddr, ...] = (), *, private: bool = False
+    ) -> Identity:
+        """The user of a request: its asserted identities if any (RFC 3325), else its From.
+
+        What is asserted is not shown where the user asks for privacy: by an
+        anonymous From, or by `private` (RFC 7701 §5.2).
+        """
         known = (*asserted, from_)
-        first = known[0]
+        keys = tuple(dict.fromkeys(each.uri.key for each in known))
+        if _is_anonymous(from_):
+            return cls(_bare(from_), from_.display_name, keys)
+        if private:
+            return cls(ANONYMOUS, None, keys)
         name = next((each.display_name for each in known if each.display_name), None)
-        keys = dict.fromkeys(each.uri.key for each in known)
-        return cls(_bare(first), name, tuple(keys))
+        return cls(_bare(known[0]), name, keys)
+
+    @classmethod
+    def of_request(cls, request: Request) -> Identity:
+        """The user who sent a request, as the focus settled it. Raises `SipSyntaxError`."""
+        headers = request.headers
+        if "P-Asserted-Identity" not in headers and "Privacy" not in headers:
+            return cls.of(request.from_)
+        privacy = {
+            token.strip().lower()
+            for value in headers.get_all("Privacy")
+            for token in value.replace(",", ";").split(";")
+        }
+        asserted = tuple(request.name_addrs("P-Asserted-Identity"))
+        return cls.of(request.from_, asserted, private=not _HIDING.isdisjoint(privacy))
 
     @property
     def key(self) -> str:
@@ -42,14 +75,26 @@ class Identity:
         return self.uri.partition(":")[2]
 
     def is_known_as(self, uri: str) -> bool:
-        """Whether `uri`, as text, is one of the user's, compared as URIs and not as text."""
+        """Whether the user may name itself by `uri`, compared as URIs and not as text.
+
+        Those are the URIs that the focus knows it by, the im: form of one (RFC 3860:
+        the same user of the same domain), and the anonymous URI (RFC 7701 §6.1).
+        """
+        if uri in (self.uri, ANONYMOUS):
+            return True
         try:
-            return parse_uri(uri).key in self.keys
+            key = parse_uri(uri).key
         except SipSyntaxError:
             return False
+        return key in self.keys or (key.startswith("im:") and f"sip:{key[3:]}" in self.keys)
 
     def __str__(self) -> str:
-        return self.uri
+        """The user as our log names it, also one who is anonymous to others."""
+        return self.key
+
+
+def _is_anonymous(address: NameAddr) -> bool:
+    return isinstance(address.uri, SipURI) and address.uri.host == ANONYMOUS_DOMAIN
 
 
 def _bare(address: NameAddr) -> str:

@@ -10,30 +10,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msrpconf.conference.capabilities import CPIM, TEXT
 from msrpconf.conference.rendition import Renderer, Rendition, render_cpim, render_text
 from msrpconf.protocols.cpim import CpimError, parse_cpim_head
 from msrpconf.protocols.msrp.frame import Continuation
 from msrpconf.protocols.msrp.outgoing import abort_frame, new_message_id, send_frame
-from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
-from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.protocols.msrp.session import FrameWriter, MessageSink, Piece, Refusal, Session
 
 if TYPE_CHECKING:
     from msrpconf.conference.participant import Participant
     from msrpconf.conference.room import Room
 
-ANONYMOUS = "sip:anonymous@anonymous.invalid"
-"""In CPIM To, what RCS clients write for the room."""
+MAX_CONTENT_TYPE = 256
+"""Octets of a Content-Type, which goes into the head of every copy."""
 
 
 def begin_message(room: Room, sender: Participant, piece: Piece) -> MessageSink | Refusal | None:
     """Route a message by its first piece; what is returned is as `SessionHandler` has it."""
-    content_type = piece.head.content_type
     if piece.flag is Continuation.ABORTED:
         return None  # nobody has heard of it yet
-    media_type = content_type.partition(b";")[0].strip().lower().decode("ascii", "replace")
-    if media_type != "message/cpim":
-        return _begin_text(room, sender, piece, media_type)
+    content_type = piece.head.content_type.decode("ascii", "replace")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != CPIM:
+        return _begin_text(room, sender, piece, content_type, media_type)
     try:
         head = parse_cpim_head(piece.data)
     except CpimError as error:
@@ -50,29 +49,24 @@ def begin_message(room: Room, sender: Participant, piece: Piece) -> MessageSink 
         return Refusal(400, f"CPIM To is missing: use {room.uri}")
     if len(head.to) > 1:
         return Refusal(403, f"CPIM To must be one: use {room.uri}")
-    if not _is_room(room, head.to[0].uri):
+    if not room.is_named_by(head.to[0].uri):
         return Refusal(403, f"private messages are not served here: CPIM To must be {room.uri}")
-    return _distribute(room, sender, piece, render_cpim(head, sender.identity, b"message/cpim"))
+    return _distribute(room, sender, piece, render_cpim(head, sender.identity))
 
 
 def _begin_text(
-    room: Room, sender: Participant, piece: Piece, media_type: str
+    room: Room, sender: Participant, piece: Piece, content_type: str, media_type: str
 ) -> MessageSink | Refusal | None:
-    if sender.reception.cpim:
+    if not sender.speaks_text:
         return Refusal(415, "wrap it in message/cpim, as your session description promised")
-    if media_type != "text/plain":
+    if media_type != TEXT:
         return Refusal(415, "only text/plain can be said without message/cpim")
-    render = render_text(piece.head.content_type, media_type, sender.identity, room.uri, room.now())
+    if len(content_type) > MAX_CONTENT_TYPE or not (
+        content_type.isascii() and content_type.isprintable()
+    ):
+        return Refusal(400, f"Content-Type must be {MAX_CONTENT_TYPE} printable octets at most")
+    render = render_text(content_type, sender.identity, room.uri, room.now())
     return _distribute(room, sender, piece, render)
-
-
-def _is_room(room: Room, uri: str) -> bool:
-    if uri in (room.uri, ANONYMOUS):
-        return True
-    try:
-        return parse_uri(uri).key == room.key
-    except SipSyntaxError:
-        return False
 
 
 def _distribute(
@@ -103,24 +97,33 @@ def _distribute(
                 if session is not own and not session.forward(frame):
                     room.undelivered += 1
         else:
-            reached = [each for each in listeners if each is not own and each.forward(frame)]
+            reached = [
+                (each, each.connection)
+                for each in listeners
+                if each is not own and each.forward(frame)
+            ]
             room.undelivered += len(listeners) - len(reached) - (own in listeners)
             copies.append(_Copy(rendition, reached))
     return None if complete else Transfer(room, message_id, piece, copies)
 
 
+_Listener = tuple[Session, FrameWriter | None]
+
+
 class _Copy:
-    """One form of a message and those who get it."""
+    """One form of a message and those who get it, each on the connection that it began on."""
 
-    __slots__ = ("rendition", "sessions")
+    __slots__ = ("listeners", "rendition")
 
-    def __init__(self, rendition: Rendition, sessions: list[Session]) -> None:
+    def __init__(self, rendition: Rendition, listeners: list[_Listener]) -> None:
         self.rendition = rendition
-        self.sessions = sessions
+        self.listeners = listeners
 
 
 class Transfer:
     """A message under way: its further chunks go to those who got the first (RFC 7701 §6.1)."""
+
+    __slots__ = ("_copies", "_message_id", "_next", "_room")
 
     def __init__(self, room: Room, message_id: bytes, first: Piece, copies: list[_Copy]) -> None:
         self._room = room
@@ -142,55 +145,59 @@ class Transfer:
                 None if total is None else total + rendition.shift,
                 piece.flag,
             )
-            missed = [each for each in copy.sessions if not each.forward(frame)]
+            missed = [
+                each
+                for each in copy.listeners
+                if each[0].connection is not each[1] or not each[0].forward(frame)
+            ]
             if missed:
                 # A message with a hole is worth nothing: those are told that it ends here.
                 self._abort(rendition, missed, piece.start)
                 self._room.undelivered += len(missed)
-                copy.sessions = [each for each in copy.sessions if each not in missed]
+                gone = {session for session, _ in missed}
+                copy.listeners = [each for each in copy.listeners if each[0] not in gone]
         return None
 
     def aborted(self) -> None:
         """Tell the recipients that the rest will not come."""
         for copy in self._copies:
-            self._abort(copy.rendition, copy.sessions, self._next)
+            self._abort(copy.rendition, copy.listeners, self._next)
 
-    def _abort(self, rendition: Rendition, sessions: list[Session], position: int) -> None:
+    def _abort(self, rendition: Rendition, listeners: list[_Listener], position: int) -> None:
         frame = abort_frame(self._message_id, rendition.content_type, position + rendition.shift)
-        for session in sessions:
+        for session, _ in listeners:
             session.forward_last(frame)
 
 
 class _IncompleteHead:
-    """A message whose first chunk did not hold all of its CPIM headers: collects them."""
+    """A message whose first chunk did not hold all of its CPIM headers: collects them.
+
+    The headers' own limit is the limit of what is collected.
+    """
+
+    __slots__ = ("_begun", "_room", "_sender", "_transfer")
 
     def __init__(self, room: Room, sender: Participant, piece: Piece) -> None:
         self._room = room
         self._sender = sender
-        self._first = piece
+        self._begun: Piece | None = piece
         self._transfer: MessageSink | None = None
 
     def piece_received(self, piece: Piece) -> Refusal | None:
         """Add to the headers; route the message once they are there."""
-        if self._transfer is not None:
-            return self._transfer.piece_received(piece)
-        first = self._first
-        if piece.start != first.start + len(first.data):
-            return Refusal(400, "the chunks that hold the CPIM headers must come in order")
-        self._first = Piece(
-            first.head,
-            first.message_id,
-            first.start,
-            first.data + piece.data,
-            piece.total,
-            piece.flag,
-        )
-        result = begin_message(self._room, self._sender, self._first)
+        begun = self._begun
+        if begun is None:
+            return None if self._transfer is None else self._transfer.piece_received(piece)
+        data = begun.data + piece.data
+        begun = Piece(begun.head, begun.message_id, begun.start, data, piece.total, piece.flag)
+        result = begin_message(self._room, self._sender, begun)
         if isinstance(result, Refusal):
             return result
         if isinstance(result, _IncompleteHead):
-            return None
-        self._transfer = result
+            self._begun = begun
+        else:
+            self._begun = None
+            self._transfer = result
         return None
 
     def aborted(self) -> None:

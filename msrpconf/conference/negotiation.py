@@ -3,24 +3,43 @@
 The room takes the first MSRP line of an offer that it can serve and refuses all
 others with port 0. What is agreed is an `Agreement`: where to send, in what form,
 and who connects. To an INVITE without an offer the room makes one, and reads the
-answer in the ACK.
+answer in the ACK. What a dialog's descriptions have to keep in mind from one to the
+next (RFC 3264 §8) is its `Negotiation`.
 """
 
 from __future__ import annotations
 
-from attrs import define, frozen
+from collections.abc import Callable
 
-from msrpconf.conference.capabilities import CPIM, Reception, accepts
+from attrs import define, field, frozen
+
+from msrpconf.conference.capabilities import CPIM, TEXT, Reception
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.multipart import MultipartError, parse_multipart
-from msrpconf.protocols.sdp import Origin, SdpError, SessionDescription, answer, offer
+from msrpconf.protocols.sdp import (
+    MediaDescription,
+    Origin,
+    SdpError,
+    SessionDescription,
+    answer,
+    offer,
+)
 from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media, msrp_media_line
+from msrpconf.protocols.sip.headers import Warning_
 from msrpconf.protocols.sip.message import Message
 
 SDP = "application/sdp"
-TEXT = "text/plain"
+
+
+@frozen
+class Choice:
+    """A client's description, the line of it that the room serves, and what the client takes."""
+
+    description: SessionDescription
+    media: MsrpMedia
+    reception: Reception
 
 
 @frozen
@@ -29,12 +48,14 @@ class Agreement:
 
     `remote_path` are the peer's URIs, a blank between each two; `connect_to` is the
     URI that we connect to, None where the peer connects to us; `receives` is
-    whether the peer takes messages at the moment.
+    whether the peer takes messages at the moment, `speaks_text` whether our
+    description let it say text/plain without a wrapper.
     """
 
     remote_path: bytes
     reception: Reception
     receives: bool
+    speaks_text: bool
     connect_to: MsrpURI | None
 
 
@@ -42,15 +63,73 @@ class Agreement:
 class Negotiation:
     """Where the descriptions of one participant's session stand.
 
-    `origin_id` and `version` are those of our own (RFC 8866 §5.2). `awaiting_answer`:
-    we made an offer, and the ACK brings the answer. `connect_to`: the URI that we
-    connect to once the offer and the answer are complete.
+    `origin_id` and `version` are those of our own (RFC 8866 §5.2). `unacknowledged`
+    is the CSeq of an INVITE that we answered with 200, until its ACK comes;
+    `awaiting_answer`: that 200 had our offer, and the ACK brings the answer;
+    `before`: what was agreed before that INVITE, should it be cancelled.
     """
 
     origin_id: int
-    version: int = 0
+    version: int = 1
+    unacknowledged: int | None = None
     awaiting_answer: bool = False
-    connect_to: MsrpURI | None = None
+    before: Agreement | None = None
+    # The lines above and below ours in every later description (RFC 3264 §8).
+    _above: tuple[MediaDescription, ...] = ()
+    _below: tuple[MediaDescription, ...] = ()
+    # Tells whether a description is the same as the one before.
+    _digest: int | None = field(default=None, repr=False)
+
+    def answer(self, choice: Choice, local_path: str, settings: ServerSettings) -> bytes:
+        """The room's answer to an offer, as RFC 7701 §9.1 shows it."""
+        media, cpim = choice.media, choice.reception.cpim
+        line = msrp_media_line(
+            [MsrpURI.parse(local_path)],
+            accept_types=[CPIM if cpim else TEXT],
+            accept_wrapped_types=["*"] if cpim else [],
+            setup=media.answering_setup,
+            max_size=settings.limits.message_octets,
+            chatroom=(),
+            direction=media.answering_direction,
+        )
+        offered = choice.description
+        refused = [each.refused() for each in offered.media]
+        self._above = tuple(refused[: media.index])
+        self._below = tuple(refused[media.index + 1 :])
+        return self._versioned(
+            lambda version: bytes(
+                answer(offered, media.index, line, origin=self._origin(settings, version))
+            )
+        )
+
+    def offer(self, local_path: str, settings: ServerSettings) -> bytes:
+        """The room's own offer, for an INVITE without one (RFC 3261 §13.2.1, §14.2)."""
+        line = msrp_media_line(
+            [MsrpURI.parse(local_path)],
+            accept_types=[CPIM, TEXT] if settings.plain_text else [CPIM],
+            accept_wrapped_types=["*"],
+            setup="actpass",
+            max_size=settings.limits.message_octets,
+            chatroom=(),
+        )
+        media = [*self._above, line, *self._below]
+        return self._versioned(
+            lambda version: bytes(offer(media, origin=self._origin(settings, version)))
+        )
+
+    def _origin(self, settings: ServerSettings, version: int) -> Origin:
+        return Origin.of(settings.msrp_host, self.origin_id, version, "msrpconf")
+
+    def _versioned(self, describe: Callable[[int], bytes]) -> bytes:
+        """A description under a new version, if it says anything new (RFC 4975 §8.4)."""
+        description = describe(self.version)
+        digest = hash(description)
+        if self._digest is not None and digest != self._digest:
+            self.version += 1
+            description = describe(self.version)
+            digest = hash(description)
+        self._digest = digest
+        return description
 
 
 def description_in(message: Message) -> bytes | None:
@@ -63,20 +142,20 @@ def description_in(message: Message) -> bytes | None:
         return None
     if content_type.essence == SDP:
         return message.body
-    if content_type.type.lower() != "multipart":
+    if content_type.type != "multipart":
         return None
     try:
         parts = parse_multipart(message.body, content_type)
     except MultipartError as error:
         raise SdpError(str(error)) from None
     for part in parts:
-        if part.content_type.essence == SDP:
+        if part.content_type.essence == SDP and part.disposition in {None, "session"}:
             return part.body
     return None
 
 
-def choose(description: bytes, settings: ServerSettings) -> tuple[SessionDescription, MsrpMedia]:
-    """The description of a client, and the line of it that the room can serve.
+def choose(description: bytes, settings: ServerSettings) -> Choice:
+    """The line of a client's description that the room can serve.
 
     Raises `SdpError`, whose text says what an offer needs.
     """
@@ -85,8 +164,11 @@ def choose(description: bytes, settings: ServerSettings) -> tuple[SessionDescrip
     if not media:
         raise SdpError("No m=message line with TCP/MSRP: this is a chat room")
     for each in media:
-        if not each.secure and _servable(each, settings):
-            return parsed, each
+        if each.secure:
+            continue
+        reception = Reception.of(each.accept_types, each.accept_wrapped_types, settings.plain_text)
+        if reception is not None:
+            return Choice(parsed, each, reception)
     if all(each.secure for each in media):
         raise SdpError("TCP/TLS/MSRP is not served here: offer TCP/MSRP")
     if settings.plain_text:
@@ -94,62 +176,24 @@ def choose(description: bytes, settings: ServerSettings) -> tuple[SessionDescrip
     raise SdpError("a=accept-types needs message/cpim")
 
 
-def _servable(media: MsrpMedia, settings: ServerSettings) -> bool:
-    if accepts(media.accept_types, CPIM):
-        return True
-    return settings.plain_text and accepts(media.accept_types, TEXT)
-
-
-def agree(media: MsrpMedia, *, we_offered: bool) -> Agreement:
+def agree(choice: Choice, settings: ServerSettings, *, we_offered: bool) -> Agreement:
     """What follows from the client's chosen line, in its offer or in its answer to ours."""
-    # RFC 6135 §4.2: the offerer is active unless it says otherwise; who answers
-    # our actpass says which it is, and is taken for active where it does not.
-    we_connect = media.setup == "passive"
-    if not we_offered:
+    media = choice.media
+    if we_offered:
+        # RFC 6135 §4.2.2: who does not know a=setup waits, as RFC 4975 §8.5 has it.
+        we_connect = media.setup != "active"
+    else:
         we_connect = media.answering_setup == "active"
     return Agreement(
-        " ".join(media.path).encode("utf-8"),
-        Reception.of(media.accept_types, media.accept_wrapped_types),
+        " ".join(media.path).encode("ascii"),
+        choice.reception,
         media.direction in {"sendrecv", "recvonly"},
+        not choice.reception.cpim or (we_offered and settings.plain_text),
         MsrpURI.parse(media.path[0]) if we_connect else None,
     )
 
 
-def answer_to(
-    description: SessionDescription,
-    media: MsrpMedia,
-    local_path: str,
-    settings: ServerSettings,
-    origin: Origin,
-) -> bytes:
-    """The room's answer, as RFC 7701 §9.1 shows it."""
-    cpim = accepts(media.accept_types, CPIM)
-    line = msrp_media_line(
-        [MsrpURI.parse(local_path)],
-        accept_types=[CPIM if cpim else TEXT],
-        accept_wrapped_types=["*"] if cpim else [],
-        setup=media.answering_setup,
-        max_size=settings.limits.message_octets,
-        chatroom=(),
-        direction=media.answering_direction,
-    )
-    return bytes(answer(description, media.index, line, origin=origin))
-
-
-def offer_of(local_path: str, settings: ServerSettings, origin: Origin) -> bytes:
-    """The room's own offer, for an INVITE without one (RFC 3261 §13.2.1) and for OPTIONS."""
-    line = msrp_media_line(
-        [MsrpURI.parse(local_path)],
-        accept_types=[CPIM, TEXT] if settings.plain_text else [CPIM],
-        accept_wrapped_types=["*"],
-        setup="actpass",
-        max_size=settings.limits.message_octets,
-        chatroom=(),
-    )
-    return bytes(offer([line], origin=origin))
-
-
 def not_acceptable(error: SdpError, settings: ServerSettings) -> Denied:
     """The 488 that says why a description cannot be served (RFC 3261 §21.4.26, §20.43)."""
-    text = str(error).replace("\\", "/").replace('"', "'")
-    return Denied(488, text, (("Warning", f'399 {settings.name} "{text}"'),))
+    warning = Warning_(399, settings.name, str(error))
+    return Denied(488, str(error), (("Warning", str(warning)),))

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.messages import begin_message
-from msrpconf.conference.negotiation import Negotiation
+from msrpconf.conference.negotiation import Agreement, Negotiation
 from msrpconf.protocols.msrp.frame import Head
 from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
 from msrpconf.protocols.sip.dialog import Dialog
@@ -47,6 +47,19 @@ class Participant:
     It is the handler of its session: what arrives there is the room's to route.
     """
 
+    __slots__ = (
+        "_owner",
+        "agreement",
+        "dialog",
+        "flow",
+        "identity",
+        "negotiation",
+        "room",
+        "session",
+        "state",
+        "timer",
+    )
+
     def __init__(
         self, room: Room, identity: Identity, dialog: Dialog, owner: ParticipantOwner, flow: str
     ) -> None:
@@ -56,11 +69,10 @@ class Participant:
         self.flow = flow
         """The focus's name for the connection that this dialog's client came on."""
         self.state = State.EXPECTED
-        self.reception = Reception(True, ("*",))
-        self.receives = True
-        """False while the client has put its side on hold (RFC 3264 §5.1)."""
         self.session: Session | None = None
         self.negotiation = Negotiation(secrets.randbelow(2**62))
+        self.agreement: Agreement | None = None
+        """What offer and answer came to; None until there are both."""
         self.timer: IDelayedCall | None = None
         """Ends the wait for what comes next: the ACK, or the MSRP connection."""
         self._owner = owner
@@ -69,14 +81,22 @@ class Participant:
         return f"<{self.identity} in {self.room.uri}, {self.state.value}>"
 
     @property
-    def hears(self) -> bool:
-        """Whether messages of the room go to this participant now."""
-        return (
-            self.receives
-            and self.state is not State.DROPPED
-            and self.session is not None
-            and self.session.connection is not None
-        )
+    def reception(self) -> Reception | None:
+        """How messages of the room go to this participant now; None where they do not.
+
+        They do not while its client has put us on hold (RFC 3264 §8.4), nor while
+        it has no connection.
+        """
+        if self.agreement is None or not self.agreement.receives or self.state is State.DROPPED:
+            return None
+        if self.session is None or self.session.connection is None:
+            return None
+        return self.agreement.reception
+
+    @property
+    def speaks_text(self) -> bool:
+        """Whether our description let this participant say text/plain without a wrapper."""
+        return self.agreement is None or self.agreement.speaks_text
 
     def stop_timer(self) -> None:
         """Wait for nothing any more."""
@@ -95,17 +115,18 @@ class Participant:
         self._owner.msrp_unbound(self, reason)
 
     def message_begun(self, session: Session, piece: Piece) -> MessageSink | Refusal | None:
-        if self.state is State.DROPPED:
-            return Refusal(403, "you are no longer in this room")
         return begin_message(self.room, self, piece)
 
     def request_received(self, session: Session, head: Head) -> Refusal | None:
+        if head.method == b"NICKNAME":
+            return Refusal(403, "nicknames are not served here")  # RFC 7701 §7.1
         return Refusal(501, "only SEND and REPORT are understood")
 
     def response_received(self, session: Session, head: Head) -> None:
-        if head.status == 481:
+        if head.status == 481 and session.connection is not None:
             # The client knows the session no more (RFC 4975 §10.8): as if it had hung up.
-            self._owner.msrp_unbound(self, "the client answered 481 to a message")
+            session.release()
+            self.session_unbound(session, "it answered 481 to a message")
 
     def report_received(self, session: Session, head: Head) -> None:
         """A recipient's report is not passed to the sender (RFC 7701 §6.3)."""

@@ -8,6 +8,7 @@ from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.room import Room
 from msrpconf.protocols.msrp.connection import session_id
 from msrpconf.protocols.msrp.session import Session
+from msrpconf.protocols.sip.message import Request
 
 DialogId = tuple[str, str, str | None]
 """Call-ID, our tag, the peer's tag (RFC 3261 §12)."""
@@ -35,6 +36,16 @@ class ConferenceRegistry:
             room = self.rooms[key] = Room(uri, key, self._clock)
         return room
 
+    def participant(self, request: Request) -> Participant | None:
+        """Whom a client's request in a dialog, or its CANCEL of an INVITE, is about.
+
+        A peer of RFC 2543 has no tag, which is a tag of its own (RFC 3261 §12.1.1).
+        """
+        ours, theirs = request.to.tag, request.from_.tag
+        if ours is not None:
+            return self.dialogs.get((request.call_id, ours, theirs))
+        return self.pending.get((request.call_id, theirs)) if request.method == "CANCEL" else None
+
     def enter(self, participant: Participant, session: Session) -> None:
         """Put a participant into its room and make its dialog and `session` known."""
         participant.session = session
@@ -46,7 +57,6 @@ class ConferenceRegistry:
     def acknowledge(self, participant: Participant) -> None:
         """The ACK has come: the participant is in."""
         participant.state = State.JOINED
-        participant.stop_timer()
         self._no_longer_pending(participant)
 
     def _no_longer_pending(self, participant: Participant) -> None:

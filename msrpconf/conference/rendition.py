@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.capabilities import TEXT, Reception
 from msrpconf.conference.identity import Identity
 from msrpconf.protocols.cpim import CpimAddress, CpimHead, build_cpim_head
 
-TEXT = "text/plain"
+_IDENTITY_ENCODINGS = frozenset((None, "7bit", "8bit", "binary"))
 
 
 @frozen
@@ -42,17 +42,19 @@ class Rendition:
 Renderer = Callable[[Reception], Rendition | None]
 """The form of one message for a kind of client; None where it cannot be shown there."""
 
+AS_RECEIVED = Rendition(b"message/cpim", b"", 0)
 
-def render_cpim(head: CpimHead, sender: Identity, content_type: bytes) -> Renderer:
-    """Forms of a message that came in a CPIM wrapper, `content_type` the received one."""
+
+def render_cpim(head: CpimHead, sender: Identity) -> Renderer:
+    """Forms of a message that came in a CPIM wrapper."""
     media_type = head.media_type
 
     def render(reception: Reception) -> Rendition | None:
         if not reception.takes(media_type):
             return None
         if reception.cpim:
-            return Rendition(content_type, b"", 0)
-        if media_type != TEXT:
+            return AS_RECEIVED
+        if media_type != TEXT or not _is_bare(head):
             return None  # a name in front would spoil anything but plain text
         return Rendition(
             head.content_type.encode("utf-8"), _name_in_front(sender), head.body_offset
@@ -61,25 +63,33 @@ def render_cpim(head: CpimHead, sender: Identity, content_type: bytes) -> Render
     return render
 
 
-def render_text(
-    content_type: bytes, media_type: str, sender: Identity, room_uri: str, now: float
-) -> Renderer:
-    """Forms of a message that came as plain text; `now` (seconds of the epoch) is its time."""
+def render_text(content_type: str, sender: Identity, room_uri: str, now: float) -> Renderer:
+    """Forms of a message that came as plain text; `now` (seconds of the epoch) is its time.
+
+    `content_type` is the received one, of printable ASCII.
+    """
+    name_in_front = Rendition(content_type.encode("ascii"), _name_in_front(sender), 0)
 
     def render(reception: Reception) -> Rendition | None:
-        if not reception.takes(media_type):
+        if not reception.takes(TEXT):
             return None
         if not reception.cpim:
-            return Rendition(content_type, _name_in_front(sender), 0)
+            return name_in_front
         head = build_cpim_head(
             CpimAddress(sender.uri, sender.display_name),
             CpimAddress(room_uri),
             datetime.fromtimestamp(now, UTC).replace(microsecond=0),
-            content_type.decode("utf-8", "replace"),
+            content_type,
         )
-        return Rendition(b"message/cpim", head, 0)
+        return Rendition(AS_RECEIVED.content_type, head, 0)
 
     return render
+
+
+def _is_bare(head: CpimHead) -> bool:
+    """Whether the content is in the message as it is, and not in base64 or the like."""
+    encoding = head.content_header("Content-Transfer-Encoding")
+    return (encoding.strip().lower() if encoding else None) in _IDENTITY_ENCODINGS
 
 
 def _name_in_front(sender: Identity) -> bytes:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.identity import ANONYMOUS
 from msrpconf.conference.participant import Participant
 from msrpconf.protocols.msrp.session import Session
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.uri import SipURI, parse_uri
+
+ROOM_DOMAIN = "room-domain"
+"""URI parameter: the domain of a room whose URI has the focus's address as its host."""
 
 
 class Room:
@@ -17,10 +24,11 @@ class Room:
     each participant. It is kept by `update_audience`.
     """
 
+    __slots__ = ("_clock", "audiences", "key", "messages", "participants", "undelivered", "uri")
+
     def __init__(self, uri: str, key: str, clock: IReactorTime) -> None:
         self.uri = uri
         self.key = key
-        self.subject: str | None = None
         self.participants: dict[Participant, None] = {}
         self.audiences: dict[Reception, dict[Session, None]] = {}
         self.messages = 0
@@ -36,6 +44,22 @@ class Room:
         """The time, in seconds of the epoch."""
         return self._clock.seconds()
 
+    def is_named_by(self, uri: str) -> bool:
+        """Whether a message to `uri`, as text, is to this room.
+
+        The room is named by its URI, by the Contact that its focus gave (RFC 4579
+        §5.1), and by the anonymous URI, which RCS clients write for it.
+        """
+        if uri in (self.uri, ANONYMOUS):
+            return True
+        try:
+            parsed = parse_uri(uri)
+        except SipSyntaxError:
+            return False
+        if isinstance(parsed, SipURI) and (domain := parsed.parameter(ROOM_DOMAIN)):
+            parsed = evolve(parsed, host=domain)
+        return parsed.key == self.key
+
     def add(self, participant: Participant) -> None:
         """Take somebody in."""
         self.participants[participant] = None
@@ -50,13 +74,10 @@ class Room:
         session = participant.session
         if session is None:
             return
-        for reception, listeners in list(self.audiences.items()):
+        for kind, listeners in list(self.audiences.items()):
             listeners.pop(session, None)
             if not listeners:
-                del self.audiences[reception]
-        if participant.hears and participant in self.participants:
-            self.audiences.setdefault(participant.reception, {})[session] = None
-
-    def is_present(self, user_key: str) -> bool:
-        """Whether the user is in from any device."""
-        return any(each.identity.key == user_key for each in self.participants)
+                del self.audiences[kind]
+        reception = participant.reception
+        if reception is not None and participant in self.participants:
+            self.audiences.setdefault(reception, {})[session] = None

@@ -32,6 +32,8 @@ class ServerSettings:
     max_rooms: int = 10000
     max_participants: int = 1000
     """Participants of one room."""
+    max_sessions: int = 100000
+    """Participants of all rooms together."""
     limits: Limits = field(factory=Limits)
     """What one participant's MSRP session may take up."""
 
