@@ -14,6 +14,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -21,7 +22,7 @@ from msrpconf.config import Config
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipParseError
-from msrpconf.protocols.sip.flow import Flow
+from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Message, Request, Response, parse_message
 from msrpconf.protocols.sip.stream import KeepAlive, StreamParser
 from msrpconf.services.compose import (
@@ -30,6 +31,8 @@ from msrpconf.services.compose import (
     make_service,
     server_settings,
 )
+from msrpconf.services.focus_checks import FocusSettings
+from msrpconf.services.focus_service import FocusService
 from tests.services.support import sip
 from tests.services.test_server import offer
 
@@ -291,6 +294,17 @@ class PortTests(ServiceTestCase):
         self.assertFree(socket.SOCK_DGRAM, free)
 
     @inlineCallbacks
+    def test_a_focus_alone_leaves_nothing_open_either(
+        self,
+    ) -> Generator[Deferred[Any], Any, None]:
+        taken, free = self.taken(socket.SOCK_STREAM), self.free()
+        listen = [Address("udp", "127.0.0.1", free), Address("tcp", "127.0.0.1", taken)]
+        service = FocusService(reactor, FocusSettings(), listen)
+        yield self.assertFailure(service.startService(), CannotListenError)
+        self.assertFree(socket.SOCK_DGRAM, free)
+        self.assertEqual(service.listening, [])
+
+    @inlineCallbacks
     def test_an_application_embeds_it(self) -> Generator[Deferred[Any], Any, None]:
         application = MultiService()
         config = Config.parse(CONFIGURATION.format(sip=0, msrp=0, more=""), "the test")
@@ -377,6 +391,10 @@ class CallTests(ServiceTestCase):
 
     @inlineCallbacks
     def test_503_where_there_are_too_many(self) -> Generator[Deferred[Any], Any, None]:
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         yield self.start("max_transactions = 1")
         peer = self.udp()
         for number, expected in ((1, 200), (2, 503)):
@@ -385,6 +403,8 @@ class CallTests(ServiceTestCase):
             response = yield peer.inbox.next()
             self.assertEqual(response.status, expected)
         self.assertEqual(response.headers.get("Retry-After"), "10")
+        [refusal] = [line for line in lines if line.startswith("refused: ")]
+        self.assertIn(f"503 {response.reason} (Call-ID 2)", refusal)
 
 
 class ByeTests(ServiceTestCase):

@@ -349,7 +349,9 @@ class RepetitionTests(FocusTestCase):
                 first, *others = {bytes(response) for response in self.wire.responses}
                 self.assertEqual(others, [])
                 self.assertIn(b"SIP/2.0 200 OK", first)
+                # Nothing is left to be done, or kept.
                 self.assertEqual(self.layer.server_transactions, 0)
+                self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def ack(self, **changes: object) -> Request:
         return sip("ACK", branch="z9hG4bKack", to_tag="local.77", **changes)  # type: ignore[arg-type]
@@ -461,8 +463,9 @@ class CancelTests(FocusTestCase):
         self.channel.answer(200, headers=SDP, body=b"v=0\r\n", method="INVITE")
         self.channel.answer(200, method="CANCEL")
         self.receive(sip("ACK", to_tag=self.last().to.tag))
-        self.seconds(60)
+        self.seconds(40)
         self.assertEqual(self.wire.statuses, [200, 487])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.channel.methods, ["INVITE", "CANCEL"])
         self.assertEqual(self.failures, [])
 

@@ -256,10 +256,10 @@ class ExtensionTests(FocusTestCase):
         self.assertRefused(sip("INVITE", "Require: a b"), 400, "Require")
 
     def test_421_for_what_the_operator_requires(self) -> None:
-        settings = evolve(SETTINGS, require=("gruu", "outbound"))
+        settings = evolve(SETTINGS, require=("Gruu", "outbound"))
         self.start(settings)
-        response = self.assertRefused(sip("INVITE", "Supported: outbound"), 421, "gruu")
-        self.assertEqual(response.headers.get("Require"), "gruu")
+        response = self.assertRefused(sip("INVITE", "Supported: outbound"), 421, "Gruu")
+        self.assertEqual(response.headers.get("Require"), "Gruu")
         self.start(settings)
         self.receive(sip("INVITE", "k: GRUU, Outbound"))
         self.assertEqual(self.channel.methods, ["INVITE"])
