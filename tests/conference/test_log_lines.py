@@ -1,0 +1,88 @@
+"""What the operator reads: who, which room, why, and which call."""
+
+from __future__ import annotations
+
+from msrpconf.protocols.sip.headers import Reason
+from tests.conference.support import (
+    ROOM,
+    ControlTestCase,
+)
+
+
+class LogTests(ControlTestCase):
+    """Each join, leave and refusal is a line with who, which room, why and the Call-ID."""
+
+    def test_a_visit(self) -> None:
+        alice, bob = self.joined("alice"), self.joined("bob")
+        alice.send("ACK")
+        alice.send("BYE")
+        self.control.close(Reason("SIP", 503, "Going down"))
+        self.channel.answer()
+        expected = f"in {ROOM} (Call-ID {{}}@home.com"
+        self.assertEqual(
+            self.logged,
+            [
+                f"expected: sip:alice@home.com {expected.format('alice')})",
+                f"joined: sip:alice@home.com {expected.format('alice')}; 1 in the room)",
+                f"expected: sip:bob@home.com {expected.format('bob')})",
+                f"joined: sip:bob@home.com {expected.format('bob')}; 2 in the room)",
+                f"left: sip:alice@home.com {expected.format('alice')}; 1 in the room)",
+                f"dropped: Going down: sip:bob@home.com {expected.format('bob')}; 0 in the room)",
+            ],
+        )
+        self.assertEqual(bob.call_id, "bob@home.com")
+
+    def test_waiting_in_vain(self) -> None:
+        self.client("alice").invite()
+        self.clock.advance(5.1)
+        bob = self.client("bob")
+        bob.invite()
+        bob.send("ACK")
+        self.clock.advance(15.1)
+        carol = self.joined("carol")
+        carol.connected.vanishes()
+        self.clock.advance(15.1)
+        self.assertEqual(
+            [line for line in self.logged if line.startswith("dropped")],
+            [
+                "dropped: No ACK within 5 s: sip:alice@home.com"
+                f" in {ROOM} (Call-ID alice@home.com; 0 in the room)",
+                "dropped: No MSRP connection within 15 s: sip:bob@home.com"
+                f" in {ROOM} (Call-ID bob@home.com; 0 in the room)",
+                "dropped: MSRP was lost (Connection to the other side was lost in a non-clean"
+                " fashion: gone) and did not come back within 15 s: sip:carol@home.com"
+                f" in {ROOM} (Call-ID carol@home.com; 0 in the room)",
+            ],
+        )
+
+    def test_cancelled(self) -> None:
+        alice = self.client("alice")
+        alice.invite()
+        alice.to = f"<{ROOM}>"
+        alice.send("CANCEL")
+        self.assertEqual(
+            self.logged[1:],
+            [f"cancelled: sip:alice@home.com in {ROOM} (Call-ID alice@home.com; 0 in the room)"],
+        )
+
+    def test_refusals(self) -> None:
+        self.configure(ad_hoc=False)
+        alice = self.client("alice")
+        alice.invite()
+        alice.send("BYE")
+        alice.invite(headers=(("P-Asserted-Identity", "<sip:mallory@home.com>"),))
+        alice.invite(headers=(("P-Asserted-Identity", "<"),))
+        refused = f"sip:alice@home.com to {ROOM}:"
+        self.assertEqual(
+            self.logged[:3],
+            [
+                f"refused: INVITE of {refused} 404 No such room: ask the operator to set it up"
+                " (Call-ID alice@home.com)",
+                f"refused: BYE of {refused} 481 No such dialog here: it has ended, or never was"
+                " (Call-ID alice@home.com)",
+                f"refused: INVITE of sip:mallory@home.com to {ROOM}: 404 No such room: ask the"
+                " operator to set it up (Call-ID alice@home.com)",
+            ],
+        )
+        self.assertRegex(self.logged[3], f"^refused: INVITE of {refused} 400 P-Asserted-Identity: ")
+        self.assertEqual(len(self.logged), 4)
