@@ -25,7 +25,9 @@ from twisted.python.failure import Failure
 
 from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.identity import Identity
 from msrpconf.protocols.channel import Channel, ChannelClosed
+from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
 from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Request, Response
@@ -298,7 +300,7 @@ class Focus:
         self.log.info(
             "refused: {method} of {user} to {uri}: {status} {reason} (Call-ID {call_id}){note}",
             method=request.method,
-            user=request.from_.uri,
+            user=_who(request) if stranger is None else request.from_.uri,
             uri=request.uri,
             status=status,
             reason=visible(reason),
@@ -332,6 +334,14 @@ class Focus:
 def _call(request: Request) -> CallKey:
     """What names the call of a client's request in a dialog."""
     return request.call_id, request.to.tag or "", request.from_.tag or ""
+
+
+def _who(request: Request) -> str:
+    """The sender of a request as our log names it, whatever is wrong with the request."""
+    try:
+        return Identity.of_request(request).key
+    except SipSyntaxError:
+        return str(request.from_.uri)
 
 
 def _for_channel(request: Request) -> Request:

@@ -381,6 +381,14 @@ class LayerTests(FocusTestCase):
         self.assertEqual(self.wire.statuses, [503] * 49)
         self.assertEqual(len(self.refusals), 10)
 
+    def test_who_it_was_is_who_the_proxy_says(self) -> None:
+        asserted = "P-Asserted-Identity: <sip:mallory@example.com;x=y>"
+        self.receive(sip("REGISTER", asserted))
+        self.receive(sip("REGISTER", asserted, branch="z9hG4bKstranger"), STRANGER)
+        said, forged = self.refusals
+        self.assertIn("REGISTER of sip:mallory@example.com to", said)
+        self.assertIn("REGISTER of sip:alice@example.com to", forged)
+
     def test_the_log_stays_text(self) -> None:
         # Octets that are no UTF-8, and an escape sequence, in what is logged.
         self.receive(sip("REGISTER", call_id="caf\udce9\x1b[2J\u202e".replace("\x1b", "\x9b")))
