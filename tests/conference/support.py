@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.conference.control import CONFERENCE, FLOW, ConferenceControl
+from msrpconf.conference.control import CONFERENCE, ConferenceControl
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
@@ -97,6 +97,11 @@ def cpim(
     lines += [*headers, "DateTime: 2026-11-23T09:00:00Z", "", f"Content-Type: {content_type}", ""]
     head = "\r\n".join([*lines, ""]).encode()
     return head + (text.encode() if isinstance(text, str) else text)
+
+
+def attributes(line: MediaDescription) -> dict[str, str | None]:
+    """The attributes of our line but for its path."""
+    return {name: value for name, value in line.attributes if name != "path"}
 
 
 class FakeChannel:
@@ -382,21 +387,3 @@ class ControlTestCase(SynchronousTestCase):
         tables = self.registry
         for table in (tables.rooms, tables.dialogs, tables.sessions, tables.pending):
             self.assertEqual(len(table), 0)
-
-
-__all__ = [
-    "ABORTED",
-    "COMPLETE",
-    "CONFERENCE",
-    "FLOW",
-    "MORE",
-    "ROOM",
-    "TEXT_TYPES",
-    "Client",
-    "ControlTestCase",
-    "FakeChannel",
-    "cpim",
-    "msrp_lines",
-    "request",
-    "sdp",
-]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.participant import State
 from tests.conference.support import (
-    CONFERENCE,
-    FLOW,
     ROOM,
     ControlTestCase,
     cpim,
