@@ -133,7 +133,10 @@ class ConnectionPool:
         self._open.add(connection)
         flow = connection.flow
         self._by_serial[flow.serial] = connection
-        self._by_remote[flow.transport, flow.remote] = connection
+        # Whoever connects by TLS has not proved to be who its address belongs to (RFC 5923):
+        # it may be answered, and reached by its flow.
+        if connection.dialled is not None or flow.transport != "tls":
+            self._by_remote[flow.transport, flow.remote] = connection
         if connection.dialled is None:
             self._hosts[quota_key(flow.remote[0])] += 1
         if self._check_call is None:

@@ -60,8 +60,10 @@ class TransportLayer:
     `reactor` is Twisted's: IReactorTCP, IReactorUDP, IReactorSocket and IReactorTime. `clock`, the
     reactor unless given, times connections. `on_malformed(error, flow)` is called for what is no
     message; unless given, `answer` is. `trace(direction, flow, octets)` is told of all that comes
-    ("in") and goes ("out"). `tls_server` is the context factory of connections that are accepted
-    for TLS, `tls_client(address)` makes that of connections to an address.
+    ("in") and goes ("out"). `advertised_host` is the name or address by which others know us, for
+    Via and `local_address`, where it is not the one that we listen at. `tls_server` is the context
+    factory of connections that are accepted for TLS, `tls_client(address)` makes that of
+    connections to an address.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class TransportLayer:
         limits: ConnectionLimits | None = None,
         clock: IReactorTime | None = None,
         trace: Tracer | None = None,
+        advertised_host: str | None = None,
         tls_server: TlsServer = None,
         tls_client: TlsClient | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class TransportLayer:
         self._reactor = reactor
         self._clock: IReactorTime = reactor if clock is None else clock
         self._trace = trace
+        self._advertised_host = advertised_host
         self._budget = LineBudget(self._clock)
         self._pool = ConnectionPool(
             reactor,
@@ -128,7 +132,7 @@ class TransportLayer:
         return succeed(listening)
 
     def _listen_udp(self, address: Address) -> Endpoint:
-        protocol = DatagramSocket(self._datagram)
+        protocol = DatagramSocket(self.datagram_received)
         with bound_socket(socket.SOCK_DGRAM, address.endpoint) as bound:
             # Twisted works on a copy of the descriptor.
             protocol.port = self._reactor.adoptDatagramPort(
@@ -150,13 +154,13 @@ class TransportLayer:
         """Where `remote_host`, which is numeric, reaches us: for Contact, and for Via.
 
         An address that we listen at, and where that is a wildcard, the one of this machine that
-        messages to `remote_host` leave from. Raises `TransportError` where we do not listen for
-        that transport, or only at addresses that `remote_host` cannot reach.
+        messages to `remote_host` leave from; with `advertised_host` in place of its host, if that
+        is set. Raises `TransportError` where we do not listen for that transport, or only at
+        addresses that `remote_host` cannot reach.
         """
         listening = self._listener(transport, remote_host)
-        if listening.host not in WILDCARDS:
-            return listening
-        return evolve(listening, host=self._source(remote_host))
+        host = self._known_host(listening.host, remote_host)
+        return listening if host == listening.host else evolve(listening, host=host)
 
     def can_reach(self, address: Address) -> bool:
         """Whether there is a way to `address`: a socket for UDP, a family for the others."""
@@ -174,6 +178,12 @@ class TransportLayer:
         if flow.transport == "udp":
             return flow.local in self._datagrams
         return self._pool.find(flow) is not None
+
+    def _known_host(self, local_host: str, remote_host: str) -> str:
+        """What the peer is to call us."""
+        if self._advertised_host is not None:
+            return self._advertised_host
+        return self._source(remote_host) if local_host in WILDCARDS else local_host
 
     def _listener(self, transport: str, remote_host: str) -> Address:
         """The listening address that is best for a peer."""
@@ -248,10 +258,8 @@ class TransportLayer:
     def _send_datagram(
         self, request: Request, by: DatagramSocket, remote: Endpoint
     ) -> Deferred[Flow]:
-        host, port = by.local
-        if host in WILDCARDS:
-            host = self._source(remote[0])
-        fill(request, "udp", (host, port))
+        sent_by = self._known_host(by.local[0], remote[0]), by.local[1]
+        fill(request, "udp", sent_by)
         octets = bytes(request)
         flow = Flow("udp", by.local, remote)
         if len(octets) <= MAX_UDP_REQUEST or self._is_udp_only(remote):
@@ -262,7 +270,7 @@ class TransportLayer:
             # Not if it was cancelled: then nobody wants it sent any more.
             failure.trap(TransportError)
             self._remember_udp_only(remote)
-            fill(request, "udp", (host, port))
+            fill(request, "udp", sent_by)
             self._write_datagram(bytes(request), flow)
             return flow
 
@@ -300,7 +308,7 @@ class TransportLayer:
             if address.transport == flow.transport and address.host in (host, *WILDCARDS):
                 port = address.port
                 break
-        fill(request, flow.transport, (host, port))
+        fill(request, flow.transport, (self._known_host(host, flow.remote[0]), port))
         connection.send(bytes(request))
         return flow
 
@@ -365,7 +373,8 @@ class TransportLayer:
 
     # What comes in
 
-    def _datagram(self, octets: bytes, source: Endpoint, local: Endpoint) -> None:
+    def datagram_received(self, octets: bytes, source: Endpoint, local: Endpoint) -> None:
+        """Takes what came to the socket at `local` from `source`."""
         flow = Flow("udp", local, source)
         if self._trace is not None:
             self._trace("in", flow, octets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +17,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from msrpconf.protocols.sip.connection import ConnectionLimits
 from msrpconf.protocols.sip.flow import Address, Flow
@@ -35,6 +36,17 @@ def bad(transport: str, sent_by: str = "127.0.0.1", parameters: str = "") -> byt
 
 
 class MalformedTests(TransportTestCase):
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            if event["log_namespace"] == "msrpconf.protocols.sip.malformed":
+                self.lines.append(formatEvent(event))
+
+        observer = cast(ILogObserver, observe)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
     async def test_answered_over_udp(self) -> None:
         element, address = await self.listening()
         peer = self.udp_peer()
@@ -44,6 +56,9 @@ class MalformedTests(TransportTestCase):
         self.assertIn(b";rport=%d;received=127.0.0.1" % peer.endpoint[1], data)
         self.assertRegex(data.decode(), r"To: <sip:conf1@example.com>;tag=\w+\r\n")
         self.assertEqual(element.layer.malformed, 1)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn(f"udp:127.0.0.1:{peer.endpoint[1]}", self.lines[0])
+        self.assertIn("call-1", self.lines[0])
 
     async def test_answered_over_tcp_and_the_next_message_is_read(self) -> None:
         element, address = await self.listening(TCP)
@@ -309,6 +324,11 @@ class TlsTests(TransportTestCase):
         self.assertEqual(request.top_via.transport, "TLS")
         server.layer.send_response(request.response(200), came_by)
         self.assertEqual((await client.next())[0].top_via.branch, "z9hG4bKone")
+        # By its flow it is found, and not by its address, which nobody has vouched for.
+        used = await server.layer.send_request(outgoing(), address, came_by)
+        self.assertEqual(used, came_by)
+        text = await self.assertTransportError(server.layer.send_request(outgoing(), came_by.peer))
+        self.assertIn("no TLS", text)
 
     async def test_not_configured(self) -> None:
         text = await self.assertTransportError(

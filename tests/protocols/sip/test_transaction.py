@@ -244,6 +244,18 @@ class OverloadTests(LayerTestCase):
         self.assertEqual(self.layer.server_transactions, 2)
         self.assertEqual(self.layer.counters.overload, 2)
 
+    def test_the_tu_is_told(self) -> None:
+        told: list[tuple[int, str]] = []
+        self.layer.on_refused = lambda status, reason, request, flow: told.append(
+            (status, request.call_id)
+        )
+        self.receive(
+            make_request(call_id="a"),
+            make_request(call_id="a", branch="z9hG4bKtwo"),
+            make_request(call_id="b", branch="z9hG4bKthree"),
+        )
+        self.assertEqual(told, [(482, "a"), (503, "b")])
+
     def test_what_is_there_goes_on(self) -> None:
         [invite, _] = self.receive(
             make_request("INVITE"), make_request(cseq=2, branch="z9hG4bKtwo")

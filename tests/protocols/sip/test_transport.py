@@ -91,6 +91,23 @@ class LocalAddressTests(TransportTestCase):
         self.assertEqual(local("udp", "::1"), ipv6)
         self.assertNotEqual(exact.port, wildcard.port)
 
+    async def test_a_host_that_others_know_us_by(self) -> None:
+        for transport in ("udp", "tcp"):
+            element, address = await self.listening(
+                f"{transport}:0.0.0.0:0", advertised_host="sip.example.com"
+            )
+            self.assertEqual(
+                element.layer.local_address(transport, "127.0.0.1"),
+                Address(transport, "sip.example.com", address.port),
+            )
+            request = outgoing()
+            server = self.udp_peer() if transport == "udp" else self.tcp_server()
+            target = Address(transport, "127.0.0.1", server.port.getHost().port)
+            await element.layer.send_request(request, target)
+            self.assertEqual(
+                (request.top_via.host, request.top_via.port), ("sip.example.com", address.port)
+            )
+
     async def test_none(self) -> None:
         element, _ = await self.listening("udp:127.0.0.1:0")
         for transport, host in (("tcp", "127.0.0.1"), ("udp", "::1"), ("udp", "192.0.2.1")):
@@ -163,6 +180,7 @@ class UdpTests(TransportTestCase):
         peer.send(octets("UDP", "10.0.0.1"), other)
         _, flow = await element.next()
         target = Address("udp", "127.0.0.1", 9)
+        self.assertTrue(element.layer.is_alive(flow))
         self.assertEqual(await element.layer.send_request(outgoing("BYE"), target, flow), flow)
         data, source = await peer.next()
         self.assertEqual((data[:3], source), (b"BYE", other.endpoint))
@@ -302,9 +320,11 @@ class TcpTests(TransportTestCase):
         again = await self.connected(address)
         again.wire.write(octets("TCP", "client.example"))
         _, alive = await element.next()
+        self.assertTrue(element.layer.is_alive(alive))
         # A flow of another process, with the number of one that is alive here.
         other = Flow("tcp", flow.local, ("192.0.2.1", 1), alive.serial)
         for gone in (flow, other):
+            self.assertFalse(element.layer.is_alive(gone))
             used = await element.layer.send_request(outgoing(), server.address, gone)
             self.assertEqual(used.remote, server.address.endpoint)
 
@@ -321,6 +341,27 @@ class TcpTests(TransportTestCase):
         methods = [(await peer.next()).method for _ in range(3)]
         self.assertEqual(methods, ["OPTIONS", "MESSAGE", "INFO"])
         self.assertEqual((len(set(flows)), server.accepted), (1, 1))
+
+    async def test_one_of_two_that_wait_leaves(self) -> None:
+        element = self.element()
+        server = self.tcp_server()
+        sending = [
+            element.layer.send_request(outgoing(method), server.address)
+            for method in ("OPTIONS", "MESSAGE")
+        ]
+        sending[0].addErrback(lambda failure: None)
+        sending[0].cancel()
+        await sending[1]
+        self.assertEqual((await (await server.next()).next()).method, "MESSAGE")
+
+    async def test_all_that_wait_leave(self) -> None:
+        element = self.element()
+        server = self.tcp_server()
+        sending = element.layer.send_request(outgoing(), server.address)
+        sending.addErrback(lambda failure: None)
+        sending.cancel()
+        flow = await element.layer.send_request(outgoing("MESSAGE"), server.address)
+        self.assertEqual(flow.remote, server.address.endpoint)
 
     async def test_an_accepted_connection_serves_for_its_address_too(self) -> None:
         element, address = await self.listening("tcp:127.0.0.1:0")
