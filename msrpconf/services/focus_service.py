@@ -27,7 +27,7 @@ class FocusService(Service):
     """Listens for SIP at `listen`, and serves the rooms of the server behind a channel.
 
     `reactor` connects, listens and keeps time. `address` is the host to put into
-    Contact instead of the one that we listen at. `use_channel` gives the way to the
+    Via and Contact instead of the one that we listen at. `use_channel` gives the way to the
     server, before the service starts, which it does once.
     """
 
@@ -47,9 +47,8 @@ class FocusService(Service):
     ) -> None:
         self.listening: list[Address] = []
         self._listen = listen
-        self._address = address
         self.focus = Focus(reactor, settings, timers)
-        self.transport = TransportLayer(reactor, trace=trace)
+        self.transport = TransportLayer(reactor, trace=trace, advertised_host=address)
         self.layer = TransactionLayer(
             reactor,
             self.transport,
@@ -97,10 +96,9 @@ class FocusService(Service):
         yield self.transport.stop()
 
     def local_address(self, flow: Flow) -> Address:
-        """Where the peer of a flow reaches us: the host that was configured, if any."""
+        """Where the peer of a flow reaches us."""
         try:
-            address = self.transport.local_address(flow.transport, flow.remote[0])
+            return self.transport.local_address(flow.transport, flow.remote[0])
         except TransportError:
             # By a connection that we made ourselves, and listen for none of its kind.
-            address = evolve(self.listening[0], host=flow.local[0])
-        return address if self._address is None else evolve(address, host=self._address)
+            return evolve(self.listening[0], host=flow.local[0])

@@ -341,6 +341,32 @@ class CallTests(ServiceTestCase):
             self.assertEqual(service.registry.rooms, {})
 
     @inlineCallbacks
+    def test_the_address_that_others_know(self) -> Generator[Deferred[Any], Any, None]:
+        service = yield self.start('address = "chat.example.com"')
+        peer = yield self.tcp()
+        _, response = yield self.join(peer)
+        self.assertEqual(
+            str(response.contacts[0].uri),
+            f"sip:lobby@chat.example.com:{self.ports['tcp']};transport=tcp"
+            ";room-domain=conf.example.com",
+        )
+        ended = service.server.stopService()
+        bye = yield peer.inbox.next()
+        self.assertEqual(bye.top_via.host, "chat.example.com")
+        peer.send(bytes(bye.response(200)))
+        yield ended
+
+    @inlineCallbacks
+    def test_by_a_connection_that_we_made(self) -> Generator[Deferred[Any], Any, None]:
+        """We listen for UDP alone: that is where we are to be reached, whatever was used."""
+        listen = [Address("udp", "127.0.0.1", 0)]
+        service = FocusService(reactor, FocusSettings(), listen)
+        self.addCleanup(service.stopService)
+        yield service.startService()
+        flow = Flow("tcp", ("127.0.0.1", 40001), ("127.0.0.1", 40002), 1)
+        self.assertEqual(service.local_address(flow), service.listening[0])
+
+    @inlineCallbacks
     def test_no_ad_hoc_rooms(self) -> Generator[Deferred[Any], Any, None]:
         yield self.start("[conference]\nad_hoc = false")
         peer = self.udp()
