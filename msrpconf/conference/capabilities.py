@@ -31,7 +31,7 @@ class Reception:
     types: tuple[str, ...]
 
     @staticmethod
-    @lru_cache(maxsize=256)
+    @lru_cache(maxsize=64)
     def of(
         accept_types: tuple[str, ...],
         accept_wrapped_types: tuple[str, ...],

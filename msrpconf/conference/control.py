@@ -270,7 +270,8 @@ class ConferenceControl:
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """Somebody's MSRP is gone: it may come back within the grace time."""
         if _awaits_msrp(participant):
-            why = f"MSRP was lost ({reason.rstrip('.')}) and did not come back"
+            told = " ".join(reason.split()).rstrip(".")
+            why = f"MSRP was lost ({told}) and did not come back"
             self._wait(participant, self.settings.grace, why)
 
     def _expect_msrp(self, participant: Participant) -> None:

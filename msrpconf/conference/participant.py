@@ -77,8 +77,11 @@ class Participant:
         """Ends the wait for what comes next: the ACK, or the MSRP connection."""
         self._owner = owner
 
+    def __str__(self) -> str:
+        return f"{self.identity} in {self.room.uri}"
+
     def __repr__(self) -> str:
-        return f"<{self.identity} in {self.room.uri}, {self.state.value}>"
+        return f"<{self}, {self.state.value}>"
 
     @property
     def reception(self) -> Reception | None:

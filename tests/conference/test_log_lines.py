@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from twisted.logger import formatEvent
+
 from msrpconf.protocols.sip.headers import Reason
 from tests.conference.support import (
+    MORE,
     ROOM,
     ControlTestCase,
+    cpim,
 )
+from tests.protocols.msrp.support import Peer
 
 
 class LogTests(ControlTestCase):
@@ -86,3 +91,30 @@ class LogTests(ControlTestCase):
         )
         self.assertRegex(self.logged[3], f"^refused: INVITE of {refused} 400 P-Asserted-Identity: ")
         self.assertEqual(len(self.logged), 4)
+
+    def test_refused_messages(self) -> None:
+        alice = self.joined("alice")
+        session = alice.session.local_path.decode().rpartition("/")[2].partition(";")[0]
+        message = cpim("Hi", from_="<sip:bob@home.com>")
+        self.events.clear()
+        alice.say(message[:-1], byte_range="1-*/*", flag=MORE)
+        alice.say(b"Hi", "m2", content_type="text/plain")
+        alice.send("BYE")
+        Peer(self.registry.sessions, self.clock).says(alice.frame(message))
+        told = [
+            formatEvent(event)
+            for event in self.events
+            if str(event.get("log_namespace")).startswith("msrpconf.protocols.msrp")
+        ]
+        alices = f"refused: MSRP SEND of sip:alice@home.com in {ROOM}:"
+        self.assertEqual(
+            told,
+            [
+                f"{alices} 403 CPIM From is not yours here: use sip:alice@home.com"
+                f" (session {session} at 192.168.1.1:54321)",
+                f"{alices} 415 wrap it in message/cpim, as your session description promised"
+                f" (session {session} at 192.168.1.1:54321)",
+                "refused: MSRP SEND of nobody here: 481 no such session here: it has ended, or"
+                f" never was (session {session} at 192.168.1.1:54321)",
+            ],
+        )

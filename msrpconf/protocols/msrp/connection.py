@@ -169,11 +169,14 @@ class MsrpConnection(StreamWriter):
 
     def refuse(self, head: Head, refusal: Refusal) -> None:
         """Answer a request that is not served: not a REPORT, nor who wants no answer (§7.2)."""
+        name = session_id(head.to_path)
+        session = self._sessions.get(name)
         self.log.info(
-            "MSRP {method} from {peer} for session {session} refused: {status} {comment}",
+            "refused: MSRP {method} of {owner}: {status} {comment} (session {session} at {peer})",
             method=head.method.decode("ascii"),
+            owner="nobody here" if session is None else str(session.handler),
             peer=self.peer,
-            session=session_id(head.to_path).decode("ascii", "replace"),
+            session=name.decode("ascii", "replace"),
             status=refusal.status,
             comment=_line(refusal.comment).decode("utf-8"),
         )
