@@ -8,7 +8,6 @@ their top Via, responses as they are. See `transaction` for how the two layers a
 from __future__ import annotations
 
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +20,10 @@ from twisted.python.failure import Failure
 
 from msrpconf.protocols.sip.connection import ConnectionLimits, SipConnection
 from msrpconf.protocols.sip.datagram import MAX_DATAGRAM, DatagramSocket
-from msrpconf.protocols.sip.flow import Address, Endpoint, Flow, is_ipv6, is_numeric
+from msrpconf.protocols.sip.flow import Address, Endpoint, Flow, is_numeric
+from msrpconf.protocols.sip.local import LocalAddresses
 from msrpconf.protocols.sip.malformed import LineBudget, answer_malformed, log_malformed
+from msrpconf.protocols.sip.memory import ShortMemory
 from msrpconf.protocols.sip.message import (
     Message,
     Request,
@@ -33,7 +34,7 @@ from msrpconf.protocols.sip.message import (
 )
 from msrpconf.protocols.sip.pool import ConnectionPool, TlsClient, TlsServer, Tracer
 from msrpconf.protocols.sip.sender import ErrorHook, Sent, TransportError
-from msrpconf.protocols.sip.sockets import WILDCARDS, bound_socket, is_loopback, source_host
+from msrpconf.protocols.sip.sockets import WILDCARDS, bound_socket
 from msrpconf.protocols.sip.via import datagram_target, fill, stamp, stream_target
 
 _log = Logger()
@@ -46,12 +47,6 @@ SWITCH_TIMEOUT = 4.0
 
 UDP_ONLY_TIME = 300.0
 """Seconds for which a host that did not take TCP is sent everything by UDP at once."""
-
-SOURCE_TIME = 60.0
-"""Seconds for which we know from which address of ours a host is reached."""
-
-MAX_REMEMBERED = 1000
-"""Hosts of which we know such things at a time."""
 
 
 class TransportLayer:
@@ -86,7 +81,7 @@ class TransportLayer:
         self._reactor = reactor
         self._clock: IReactorTime = reactor if clock is None else clock
         self._trace = trace
-        self._advertised_host = advertised_host
+        self._local = LocalAddresses(self._clock, advertised_host)
         self._budget = LineBudget(self._clock)
         self._pool = ConnectionPool(
             reactor,
@@ -99,10 +94,8 @@ class TransportLayer:
             tls_client=tls_client,
         )
         self._datagrams: dict[Endpoint, DatagramSocket] = {}
-        self._listening: list[Address] = []
         self._ports: list[Any] = []
-        self._udp_only: OrderedDict[Endpoint, float] = OrderedDict()
-        self._sources: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._udp_only: ShortMemory[Endpoint, bool] = ShortMemory(self._clock, UDP_ONLY_TIME)
 
     @property
     def connections(self) -> int:
@@ -128,7 +121,7 @@ class TransportLayer:
         except TransportError as error:
             return fail(error)
         listening = Address(address.transport, *local)
-        self._listening.append(listening)
+        self._local.add(listening)
         return succeed(listening)
 
     def _listen_udp(self, address: Address) -> Endpoint:
@@ -158,17 +151,15 @@ class TransportLayer:
         is set. Raises `TransportError` where we do not listen for that transport, or only at
         addresses that `remote_host` cannot reach.
         """
-        listening = self._listener(transport, remote_host)
-        host = self._known_host(listening.host, remote_host)
-        return listening if host == listening.host else evolve(listening, host=host)
+        return self._local.address_for(transport, remote_host)
 
     def can_reach(self, address: Address) -> bool:
         """Whether there is a way to `address`: a socket for UDP, a family for the others."""
         try:
             if address.transport == "udp":
-                self._listener("udp", address.host)
+                self._local.listener("udp", address.host)
             else:
-                self._source(address.host)
+                self._local.source(address.host)
         except TransportError:
             return False
         return True
@@ -178,53 +169,6 @@ class TransportLayer:
         if flow.transport == "udp":
             return flow.local in self._datagrams
         return self._pool.find(flow) is not None
-
-    def _known_host(self, local_host: str, remote_host: str) -> str:
-        """What the peer is to call us."""
-        if self._advertised_host is not None:
-            return self._advertised_host
-        return self._source(remote_host) if local_host in WILDCARDS else local_host
-
-    def _listener(self, transport: str, remote_host: str) -> Address:
-        """The listening address that is best for a peer."""
-        ipv6 = is_ipv6(remote_host)
-        fitting = [
-            address
-            for address in self._listening
-            if address.transport == transport and is_ipv6(address.host) == ipv6
-        ]
-        if len(fitting) == 1 and fitting[0].host in WILDCARDS:
-            return fitting[0]
-        loopback = is_loopback(remote_host)
-        fitting = [
-            address
-            for address in fitting
-            if address.host in WILDCARDS or is_loopback(address.host) == loopback
-        ]
-        if not fitting:
-            raise TransportError(f"{transport}:{remote_host}: we listen at no address for it")
-        if len(fitting) > 1:
-            source = self._source(remote_host)
-            fitting.sort(
-                key=lambda address: (address.host != source, address.host not in WILDCARDS)
-            )
-        return fitting[0]
-
-    def _source(self, remote_host: str) -> str:
-        now = self._clock.seconds()
-        source, until = self._sources.get(remote_host, ("", now))
-        if until <= now:
-            if not is_numeric(remote_host):
-                raise TransportError(f"{remote_host}: not an address, and was not looked up")
-            try:
-                source = source_host(remote_host)
-            except OSError as error:
-                raise TransportError(f"{remote_host}: {error.strerror or error}") from None
-            self._sources[remote_host] = source, now + SOURCE_TIME
-            self._sources.move_to_end(remote_host)
-            if len(self._sources) > MAX_REMEMBERED:
-                self._sources.popitem(last=False)
-        return source
 
     # Requests
 
@@ -249,7 +193,7 @@ class TransportLayer:
             if not is_numeric(target.host):
                 raise TransportError(f"{target}: the host is not an address, and was not looked up")
             if target.transport == "udp":
-                local = self._listener("udp", target.host).endpoint
+                local = self._local.listener("udp", target.host).endpoint
                 return self._send_datagram(request, self._datagrams[local], target.endpoint)
             return self._connect_and_send(request, target)
         except TransportError as error:
@@ -258,34 +202,24 @@ class TransportLayer:
     def _send_datagram(
         self, request: Request, by: DatagramSocket, remote: Endpoint
     ) -> Deferred[Flow]:
-        sent_by = self._known_host(by.local[0], remote[0]), by.local[1]
+        sent_by = self._local.known_host(by.local[0], remote[0]), by.local[1]
         fill(request, "udp", sent_by)
         octets = bytes(request)
         flow = Flow("udp", by.local, remote)
-        if len(octets) <= MAX_UDP_REQUEST or self._is_udp_only(remote):
+        if len(octets) <= MAX_UDP_REQUEST or self._udp_only.get(remote):
             self._write_datagram(octets, flow)
             return succeed(flow)
 
         def send_all_the_same(failure: Failure) -> Flow:
             # Not if it was cancelled: then nobody wants it sent any more.
             failure.trap(TransportError)
-            self._remember_udp_only(remote)
+            self._udp_only.put(remote, True)
             fill(request, "udp", sent_by)
             self._write_datagram(bytes(request), flow)
             return flow
 
         sending = self._connect_and_send(request, Address("tcp", *remote), SWITCH_TIMEOUT)
         return sending.addErrback(send_all_the_same)
-
-    def _is_udp_only(self, remote: Endpoint) -> bool:
-        until = self._udp_only.get(remote)
-        return until is not None and self._clock.seconds() < until
-
-    def _remember_udp_only(self, remote: Endpoint) -> None:
-        self._udp_only[remote] = self._clock.seconds() + UDP_ONLY_TIME
-        self._udp_only.move_to_end(remote)
-        if len(self._udp_only) > MAX_REMEMBERED:
-            self._udp_only.popitem(last=False)
 
     def _connect_and_send(
         self, request: Request, target: Address, timeout: float | None = None
@@ -296,7 +230,7 @@ class TransportLayer:
     def _connect(self, target: Address, timeout: float | None = None) -> Deferred[SipConnection]:
         # From where we listen, for a peer may know us by that address alone.
         try:
-            source = self._listener(target.transport, target.host).host
+            source = self._local.listener(target.transport, target.host).host
         except TransportError:
             source = ""
         return self._pool.connect(target, "" if source in WILDCARDS else source, timeout)
@@ -304,11 +238,8 @@ class TransportLayer:
     def _send_stream(self, connection: SipConnection, request: Request) -> Flow:
         flow = connection.flow
         host, port = flow.local
-        for address in self._listening:
-            if address.transport == flow.transport and address.host in (host, *WILDCARDS):
-                port = address.port
-                break
-        fill(request, flow.transport, (self._known_host(host, flow.remote[0]), port))
+        port = self._local.port(flow.transport, host) or port
+        fill(request, flow.transport, (self._local.known_host(host, flow.remote[0]), port))
         connection.send(bytes(request))
         return flow
 
@@ -416,7 +347,7 @@ class TransportLayer:
     def stop(self) -> Deferred[None]:
         """Stops listening and closes all connections, once what was written has left."""
         ports, self._ports = self._ports, []
-        self._listening.clear()
+        self._local.clear()
         self._datagrams.clear()
         stopping = [maybeDeferred(port.stopListening) for port in ports]
         stopping.append(self._pool.stop())
