@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
+from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
@@ -40,7 +41,6 @@ from msrpconf.services.focus_checks import (
     ACCEPT_LANGUAGE,
     ALLOW,
     METHODS,
-    ROOM_DOMAIN,
     FocusSettings,
     check_beginning,
     check_body,

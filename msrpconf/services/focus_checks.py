@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from attrs import frozen
 
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.grammar import parse_host
 from msrpconf.protocols.sip.headers import split_list
@@ -31,9 +32,6 @@ SUPPORTED: frozenset[str] = frozenset()
 ACCEPT = ("Accept", "application/sdp, multipart/mixed, multipart/alternative")
 ACCEPT_ENCODING = ("Accept-Encoding", "identity")
 ACCEPT_LANGUAGE = ("Accept-Language", "en")
-
-ROOM_DOMAIN = "room-domain"
-"""A parameter of our Contact: the domain of the room, where the address is not in it."""
 
 MAX_ROOM = 255
 """Characters that the name of a room may have: rooms are kept, and named in every log line."""
