@@ -127,11 +127,16 @@ class ConferenceControl:
             return not_acceptable(error, self.settings)
         dialog = Dialog.from_request(request, self._new_tag())
         participant = Participant(
-            self.registry.room(uri, key), user, dialog, self, request.headers.get(FLOW) or ""
+            self.registry.room(uri, key),
+            user,
+            dialog,
+            self,
+            request.headers.get(FLOW) or "",
+            self.settings.local_path(new_session_id()).encode("ascii"),
+            self._clock,
+            self.settings.limits,
         )
-        local_path = self.settings.local_path(new_session_id()).encode("ascii")
-        session = Session(local_path, b"", participant, self._clock, self.settings.limits)
-        self.registry.enter(participant, session)
+        self.registry.enter(participant)
         self.log.info(
             "expected: {user} in {room} (Call-ID {call_id})",
             user=user,
@@ -278,7 +283,7 @@ class ConferenceControl:
         """Agreed: where the session has no connection, make it or wait for it."""
         session = participant.session
         agreement = participant.agreement
-        if not _awaits_msrp(participant) or session is None or session.connection is not None:
+        if not _awaits_msrp(participant) or session.connection is not None:
             return
         self._wait(participant, self.settings.msrp_timeout, "No MSRP connection")
         if agreement is not None and agreement.connect_to is not None:
@@ -321,9 +326,7 @@ class ConferenceControl:
         self, request: Request, participant: Participant, choice: Choice | None
     ) -> Response:
         """A 200 with our answer to what was chosen, or with our offer where nothing was."""
-        session = participant.session
-        assert session is not None
-        local_path = session.local_path.decode("ascii")
+        local_path = participant.session.local_path.decode("ascii")
         negotiation = participant.negotiation
         body = (
             negotiation.offer(local_path, self.settings)
@@ -339,7 +342,6 @@ class ConferenceControl:
 
     def _apply(self, participant: Participant, agreement: Agreement) -> None:
         session = participant.session
-        assert session is not None
         if session.remote_path and session.remote_path != agreement.remote_path:
             session.release()
         session.remote_path = agreement.remote_path

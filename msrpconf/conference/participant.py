@@ -6,14 +6,14 @@ import enum
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.messages import begin_message
 from msrpconf.conference.negotiation import Agreement, Negotiation
 from msrpconf.protocols.msrp.frame import Head
-from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
+from msrpconf.protocols.msrp.session import Limits, MessageSink, Piece, Refusal, Session
 from msrpconf.protocols.sip.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class ParticipantOwner(Protocol):
 class Participant:
     """One user's presence in a room from one device, with its SIP dialog and MSRP session.
 
-    It is the handler of its session: what arrives there is the room's to route.
+    It is the handler of its session, at our URI `local_path`, with `clock` and
+    `limits`: what arrives there is the room's to route. The peer's path comes with
+    what is agreed.
     """
 
     __slots__ = (
@@ -61,7 +63,15 @@ class Participant:
     )
 
     def __init__(
-        self, room: Room, identity: Identity, dialog: Dialog, owner: ParticipantOwner, flow: str
+        self,
+        room: Room,
+        identity: Identity,
+        dialog: Dialog,
+        owner: ParticipantOwner,
+        flow: str,
+        local_path: bytes,
+        clock: IReactorTime,
+        limits: Limits,
     ) -> None:
         self.room = room
         self.identity = identity
@@ -69,7 +79,7 @@ class Participant:
         self.flow = flow
         """The focus's name for the connection that this dialog's client came on."""
         self.state = State.EXPECTED
-        self.session: Session | None = None
+        self.session = Session(local_path, b"", self, clock, limits)
         self.negotiation = Negotiation(secrets.randbelow(2**62))
         self.agreement: Agreement | None = None
         """What offer and answer came to; None until there are both."""
@@ -92,9 +102,7 @@ class Participant:
         """
         if self.agreement is None or not self.agreement.receives or self.state is State.DROPPED:
             return None
-        if self.session is None or self.session.connection is None:
-            return None
-        return self.agreement.reception
+        return None if self.session.connection is None else self.agreement.reception
 
     @property
     def speaks_text(self) -> bool:

@@ -46,11 +46,10 @@ class ConferenceRegistry:
             return self.dialogs.get((request.call_id, ours, theirs))
         return self.pending.get((request.call_id, theirs)) if request.method == "CANCEL" else None
 
-    def enter(self, participant: Participant, session: Session) -> None:
-        """Put a participant into its room and make its dialog and `session` known."""
-        participant.session = session
+    def enter(self, participant: Participant) -> None:
+        """Put a participant into its room and make its dialog and session known."""
         self.dialogs[participant.dialog.id] = participant
-        self.sessions[session_id(session.local_path)] = session
+        self.sessions[session_id(participant.session.local_path)] = participant.session
         self.pending[participant.dialog.call_id, participant.dialog.remote_tag] = participant
         participant.room.add(participant)
 
@@ -75,10 +74,8 @@ class ConferenceRegistry:
         self.dialogs.pop(participant.dialog.id, None)
         room = participant.room
         room.remove(participant)
-        session = participant.session
-        if session is not None:
-            self.sessions.pop(session_id(session.local_path), None)
-            session.close()
+        self.sessions.pop(session_id(participant.session.local_path), None)
+        participant.session.close()
         if not room.participants and self.rooms.get(room.key) is room:
             del self.rooms[room.key]
 

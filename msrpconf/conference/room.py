@@ -72,8 +72,6 @@ class Room:
     def update_audience(self, participant: Participant) -> None:
         """Find `participant`'s place again, whenever what it can hear may have changed."""
         session = participant.session
-        if session is None:
-            return
         for kind, listeners in list(self.audiences.items()):
             listeners.pop(session, None)
             if not listeners:

@@ -222,9 +222,7 @@ class Client:
 
     @property
     def session(self) -> Session:
-        session = self.participant.session
-        assert session is not None
-        return session
+        return self.participant.session
 
     # MSRP.
 

@@ -98,6 +98,15 @@ class ChunkTests(TalkTestCase):
             self.assertNobodyHears()
         self.assertAllIsWell()
 
+    def test_a_sender_that_vanishes_with_its_head(self) -> None:
+        message = cpim("Hi, all")
+        for end, heard in ((30, []), (len(message), [MORE, ABORTED])):
+            self.alice.say(message[:20], byte_range="1-*/*", flag=MORE)
+            self.alice.say(message[20:end], byte_range="21-*/*", flag=MORE)
+            self.alice.connected.vanishes()
+            self.assertEqual([frame.flag for frame in self.bob.hears()], heard)
+            self.alice.connect()
+
     def test_nobody_can_write_over_the_head(self) -> None:
         """RFC 4975 §7.3.1: the last chunk counts; but whose words they are was checked."""
         message = cpim("Hi, all")

@@ -123,6 +123,12 @@ class TypeTests(TalkTestCase):
             self.assertEqual(len(frank.hears()), 1, "who names no type takes all")
         self.assertEqual(len(self.bob.hears()), 1)
 
+    def test_who_takes_no_text_is_not_sent_what_is_said_as_text(self) -> None:
+        erin = self.joined("erin", types="message/cpim", attributes="accept-wrapped-types:image/*")
+        self.carol.say(b"Hi", content_type="text/plain")
+        self.assertEqual(erin.hears(), [])
+        self.assertEqual(len(self.bob.hears()), 1)
+
     def test_a_name_in_front_of_text_alone(self) -> None:
         erin = self.joined("erin", types="text/*")
         self.alice.say(cpim("<b>Hi</b>", content_type="text/html"))

@@ -221,6 +221,12 @@ class BodyTests(ControlTestCase):
         alice = self.invites(early, offer)
         self.assertEqual(alice.session.remote_path, alice.path.encode())
 
+    def test_a_body_of_another_type_makes_no_offer(self) -> None:
+        """What it is for is not known here, and the focus let it pass as optional."""
+        alice = self.client("alice")
+        alice.invite(b"<x/>", content_type="application/xml")
+        self.assertEqual(alice.line.attribute("setup"), "actpass")
+
     def test_a_body_without_a_description_makes_no_offer(self) -> None:
         alice = self.invites(self.LIST)
         self.assertEqual(alice.line.attribute("setup"), "actpass")
