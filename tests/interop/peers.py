@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from msrpconf.config import Config
 from msrpconf.protocols.sip.flow import bracket
+from msrpconf.protocols.sip.message import parse_message
 from msrpconf.services.compose import ConferenceService, make_service
 from tests.processes import Program
 
@@ -173,3 +174,11 @@ class SippCase(TestCase):
             way == "out" and octets.startswith(start) and b"\r\nCSeq: %b\r\n" % cseq in octets
             for way, octets in self.traced
         )
+
+    def heard(self, start: bytes) -> set[str]:
+        """The Call-IDs of the messages that came and begin like this."""
+        return {
+            parse_message(octets).call_id
+            for way, octets in self.traced
+            if way == "in" and octets.startswith(start)
+        }
