@@ -22,13 +22,11 @@ CONFIGURATION = """\
 [sip]
 listen = ["udp:127.0.0.1:{sip}"]
 [focus]
-[presence]
 [server]
 name = "bench"
 listen = ["tcp:127.0.0.1:{msrp}"]
-[dispatcher]
-[database]
-url = "sqlite:///{directory}/msrpconf.sqlite"
+[conference]
+max_participants = 5000
 """
 
 
