@@ -79,6 +79,8 @@ def locate(
         return fail(error)
     if is_numeric(destination.host):
         found = succeed([destination.host])
+    elif not _can_be_asked_for(destination.host):
+        return fail(LocateError(f"{uri}: the labels of a name have 1 to 63 characters"))
     else:
         found = _addresses(reactor, destination.host, destination.port)
         found.addTimeout(timeout, reactor)
@@ -103,10 +105,20 @@ def _addresses(reactor: Any, name: str, port: int) -> Deferred[list[str]]:
     """The numeric hosts of a name, in the resolver's order; empty where there are none."""
     result: Deferred[list[str]] = Deferred()
     receiver = _Receiver(result)
+    # UDP for all transports: the addresses are the same, and each comes once.
     reactor.nameResolver.resolveHostName(
-        receiver, name, port, addressTypes=_FAMILIES, transportSemantics="DATAGRAM"
+        receiver, name, port, addressTypes=_FAMILIES, transportSemantics="UDP"
     )
     return result
+
+
+def _can_be_asked_for(name: str) -> bool:
+    """Whether a name can be put to the resolver, which fails without a word where it cannot."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 _FAMILIES: Sequence[type[IPv4Address | IPv6Address]] = (IPv6Address, IPv4Address)

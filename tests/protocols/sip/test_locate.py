@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.locate import MAX_ADDRESSES, LocateError, locate
@@ -99,6 +102,7 @@ class LocateTests(SynchronousTestCase):
             ("sip:192.0.2.1;transport=ws", "'ws'"),
             ("sips:192.0.2.1;transport=udp", "'udp'"),
             ("sip:empty", "no address"),
+            (f"sip:{64 * 'a'}.example.com", "1 to 63"),
         ):
             with self.subTest(uri):
                 self.assertIn(why, self.not_found(uri))
@@ -109,3 +113,14 @@ class LocateTests(SynchronousTestCase):
         self.assertNoResult(result)
         self.reactor.advance(3)
         self.assertIn("within 3 s", str(self.failureResultOf(result, LocateError).value))
+
+
+class RealResolverTests(TestCase):
+    """Twisted's own, which knows more of its arguments than ours does."""
+
+    @inlineCallbacks
+    def test_localhost(self) -> Generator[Deferred[Any], Any, None]:
+        for uri, transport in (("sip:a@localhost", "udp"), ("sip:localhost;transport=tcp", "tcp")):
+            addresses = yield locate(reactor, parse_uri(uri))
+            self.assertIn(addresses[0].host, ("127.0.0.1", "::1"))
+            self.assertEqual((addresses[0].transport, addresses[0].port), (transport, 5060))
