@@ -61,6 +61,7 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return parsed.astimezone() if parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        # No time at all, or one at the ends of the calendar that our own zone has not.
         return None
-    return parsed.astimezone() if parsed.tzinfo is not None else None

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpconf.client.message import Message
+
+ROOM = "sip:lobby@conf.example.com"
+
+
+def told_at(date_time: str) -> datetime | None:
+    """When a message was said whose wrapper says this."""
+    wrapped = (
+        f"From: <sip:alice@example.com>\r\nTo: <{ROOM}>\r\nDateTime: {date_time}\r\n\r\n"
+        "Content-Type: text/plain\r\n\r\nhi"
+    )
+    message = Message.of("message/cpim", wrapped.encode("ascii"), ROOM)
+    assert message.text == "hi"
+    return message.date_time
+
+
+class TimeTests(SynchronousTestCase):
+    def test_a_time_with_its_zone(self) -> None:
+        time = told_at("2024-05-06T07:08:09+02:00")
+        self.assertEqual(time, datetime.fromisoformat("2024-05-06T05:08:09+00:00"))
+
+    def test_what_is_no_time_is_none(self) -> None:
+        for text in (
+            "yesterday",
+            "2024-05-06T07:08:09",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+        ):
+            with self.subTest(text):
+                self.assertIsNone(told_at(text))
