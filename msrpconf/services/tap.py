@@ -118,6 +118,10 @@ class ServerProcess(Service):
         return self.conference.stopService()
 
     def _started(self, _: None) -> None:
+        # Who has read it may send a signal: not before there is somebody to take that.
+        self._reactor.callWhenRunning(self._show_banner)
+
+    def _show_banner(self) -> None:
         for line in banner(self.conference.config, self.conference.listening):
             self.log.info("{line}", line=line)
 

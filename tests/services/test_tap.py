@@ -3,15 +3,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.testing import MemoryReactor
+from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.config import Config, ServerConfig, SipConfig
 from msrpconf.protocols.sip.flow import Address
-from msrpconf.services.tap import Options, banner, makeService, unusable_addresses
+from msrpconf.services.tap import Options, ServerProcess, banner, makeService, unusable_addresses
 from tests.processes import ProcessCase
 
 
@@ -114,6 +116,35 @@ class BannerTests(SynchronousTestCase):
             self.command(config(domains=("chat.example.com",)), "sip udp:127.0.0.1:5060"),
             "msrpconf chat sip:lobby@chat.example.com --as alice --proxy udp:127.0.0.1:5060",
         )
+
+
+class ServerProcessTests(SynchronousTestCase):
+    def test_the_banner_waits_until_signals_are_taken(self) -> None:
+        reactor = MemoryReactor()
+        conference: Any = Conference()
+        shown: list[str] = []
+
+        def observe(event: Any) -> None:
+            if "line" in event:
+                shown.append(event["line"])
+
+        observer: Any = observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        ServerProcess(reactor, conference).startService()
+        self.assertEqual(shown, [])
+        reactor.run()
+        self.assertEqual(shown, banner(conference.config, conference.listening))
+
+
+class Conference:
+    """A service that has started as soon as it starts."""
+
+    config = Config()
+    listening: ClassVar[list[str]] = ["sip udp:127.0.0.1:5060", "msrp tcp:127.0.0.1:2855"]
+
+    def startService(self) -> Deferred[None]:
+        return succeed(None)
 
 
 class TwistdTests(ProcessCase):
