@@ -242,7 +242,7 @@ class UserAgent:
         key = (request.call_id, request.to.tag or "", request.from_.tag)
         chat = self._chats.get(key)
         if chat is not None:
-            transaction.respond(chat.request_received(request))
+            chat.request_received(transaction)
         elif request.method == "OPTIONS" and request.to.tag is None:
             transaction.answer(200, headers=(("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),))
         else:

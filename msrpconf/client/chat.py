@@ -18,7 +18,8 @@ from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.headers import Reason
-from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.message import Request
+from msrpconf.protocols.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from msrpconf.client.agent import UserAgent
@@ -92,14 +93,17 @@ class Chat:
 
     # From SIP.
 
-    def request_received(self, request: Request) -> Response:
+    def request_received(self, transaction: ServerTransaction) -> None:
         """Answer a request in this room's dialog."""
+        request = transaction.request
         if request.method == "BYE":
+            # First: who is told of the end may well stop the agent.
+            transaction.answer(200)
             self._ended_by_peer(_reason(request) or "the room said goodbye")
-            return request.response(200)
-        if request.method == "OPTIONS":
-            return request.response(200)
-        return request.response(405, headers=(("Allow", "BYE, OPTIONS, ACK"),))
+        elif request.method == "OPTIONS":
+            transaction.answer(200)
+        else:
+            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK"),))
 
     def _ended_by_peer(self, why: str) -> None:
         if not self.ended:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
-from twisted.internet.task import deferLater
 
 from msrpconf.client import Chat, JoinError, Message, UserAgent
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -183,8 +182,6 @@ class Visitor:
         """Leaves the room, if it was entered; done when it knows, or does not answer."""
         if self._agent is None:
             return
-        # A room that ended the chat is still to have its answer, which follows what we are told.
-        yield deferLater(self._reactor, 0, lambda: None)
         leaving = self._agent.stop()
         leaving.addTimeout(LEAVE_TIMEOUT, self._reactor)
         with suppress(TimeoutError):

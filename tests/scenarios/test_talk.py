@@ -131,6 +131,22 @@ class TalkTests(EmbeddedServerTestCase):
         self.assertEqual(why, "The end")
 
     @inlineCallbacks
+    def test_the_goodbye_is_answered_before_anybody_is_told(self) -> Story:
+        """Who is told may stop the agent, and could then not answer any more."""
+        sent: list[bytes] = []
+
+        def trace(protocol: str, direction: str, peer: str, octets: bytes) -> None:
+            if (protocol, direction) == ("sip", "out"):
+                sent.append(octets)
+
+        agent = self.agent("alice", trace=trace)
+        told: Deferred[bytes] = Deferred()
+        yield agent.join(self.room(), on_ended=lambda why: told.callback(sent[-1]))
+        yield self.service.server.control.close(Reason("SIP", 503, "The end"))
+        last = yield told
+        self.assertRegex(last, rb"\ASIP/2.0 200 OK\r\n(?s:.*)\r\nCSeq: 1 BYE\r\n")
+
+    @inlineCallbacks
     def test_no_user_part_is_no_room(self) -> Story:
         agent = self.agent("alice")
         error = yield self.assertFailure(
