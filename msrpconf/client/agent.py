@@ -29,6 +29,7 @@ from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
 from msrpconf.protocols.sip.headers import NameAddr
 from msrpconf.protocols.sip.locate import LocateError, locate
 from msrpconf.protocols.sip.message import Headers, Request, Response
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.sockets import is_loopback
 from msrpconf.protocols.sip.transaction import (
@@ -39,7 +40,6 @@ from msrpconf.protocols.sip.transaction import (
 )
 from msrpconf.protocols.sip.transport import TransportLayer
 from msrpconf.protocols.sip.uri import URI, SipURI, parse_uri
-from msrpconf.services.focus_sending import RequestSender
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""

@@ -32,6 +32,7 @@ from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
 from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import AlarmClock, Timers
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
@@ -53,7 +54,6 @@ from msrpconf.services.focus_checks import (
     unreadable,
 )
 from msrpconf.services.focus_repeating import CallKey, Repeater
-from msrpconf.services.focus_sending import RequestSender
 from msrpconf.visible import visible
 
 RETRY_AFTER = ("Retry-After", "10")

@@ -14,13 +14,13 @@ from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import locate
 from msrpconf.protocols.sip.pool import Tracer
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.timers import Timers
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.transport import TransportLayer
 from msrpconf.services.focus import Focus
 from msrpconf.services.focus_checks import FocusSettings
-from msrpconf.services.focus_sending import RequestSender
 
 
 class FocusService(Service):

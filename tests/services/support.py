@@ -16,15 +16,15 @@ from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Request, Response, parse_message
-from msrpconf.protocols.sip.sender import ErrorHook, Sent, TransportError
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.uri import URI
-from msrpconf.protocols.sip.via import fill, stamp
+from msrpconf.protocols.sip.via import stamp
 from msrpconf.services.focus import Focus
 from msrpconf.services.focus_checks import FocusSettings
-from msrpconf.services.focus_sending import RequestSender
+from tests.protocols.sip.fakes import LOCAL, Wire
 
-HERE = ("192.0.2.1", 5060)
+HERE = LOCAL
 CLIENT = ("192.0.2.9", 5070)
 PROXY = ("192.0.2.5", 5060)
 UDP = Flow("udp", HERE, CLIENT)
@@ -85,40 +85,6 @@ def sip(
     message = parse_message(head.replace("\n", "\r\n").encode("utf-8", "surrogateescape") + body)
     assert isinstance(message, Request)
     return message
-
-
-@define
-class Wire:
-    """A `MessageSender` that keeps what it is given."""
-
-    responses: list[Response] = field(factory=list)
-    requests: list[tuple[Request, Address, Flow | None]] = field(factory=list)
-    dead: set[Address] = field(factory=set)
-    """Addresses that nothing can be sent to."""
-
-    def send_request(
-        self, request: Request, target: Address, flow: Flow | None = None
-    ) -> Deferred[Flow]:
-        if target in self.dead:
-            return fail(TransportError(f"{target}: Connection refused"))
-        fill(request, target.transport, HERE)
-        self.requests.append((request, target, flow))
-        return succeed(flow or Flow(target.transport, HERE, target.endpoint, 9))
-
-    def send_response(
-        self, response: Response, flow: Flow, on_error: ErrorHook | None = None
-    ) -> Sent:
-        self.responses.append(response)
-        return Sent(bytes(response), flow)
-
-    def repeat(self, sent: Sent) -> None:
-        message = parse_message(sent.octets)
-        if isinstance(message, Response):
-            self.responses.append(message)
-
-    @property
-    def statuses(self) -> list[int]:
-        return [response.status for response in self.responses]
 
 
 @define

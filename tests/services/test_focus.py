@@ -660,7 +660,7 @@ class UnavailableTests(FocusTestCase):
 
 
 class FromServerTests(FocusTestCase):
-    """What the server wants sent; the ways are in test_focus_sending."""
+    """What the server wants sent; the ways are in test_requests."""
 
     def bye(self, *headers: str) -> Request:
         request = sip(

@@ -6,7 +6,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
 from msrpconf.protocols.sip.flow import Address, Flow
-from msrpconf.protocols.sip.message import Headers, Request, Response
+from msrpconf.protocols.sip.message import Headers, Request, Response, parse_message
 from msrpconf.protocols.sip.sender import ErrorHook, Sent, TransportError
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.protocols.sip.via import fill
@@ -66,6 +66,40 @@ class RecordingSender:
     def methods(self) -> list[str]:
         """Of the requests, repetitions left out."""
         return [request.method for request in self.requests]
+
+
+@define
+class Wire:
+    """A `MessageSender` that keeps where each request went, and cannot reach some places."""
+
+    responses: list[Response] = field(factory=list)
+    requests: list[tuple[Request, Address, Flow | None]] = field(factory=list)
+    dead: set[Address] = field(factory=set)
+    """Addresses that nothing can be sent to."""
+
+    def send_request(
+        self, request: Request, target: Address, flow: Flow | None = None
+    ) -> Deferred[Flow]:
+        if target in self.dead:
+            return fail(TransportError(f"{target}: Connection refused"))
+        fill(request, target.transport, LOCAL)
+        self.requests.append((request, target, flow))
+        return succeed(flow or Flow(target.transport, LOCAL, target.endpoint, 9))
+
+    def send_response(
+        self, response: Response, flow: Flow, on_error: ErrorHook | None = None
+    ) -> Sent:
+        self.responses.append(response)
+        return Sent(bytes(response), flow)
+
+    def repeat(self, sent: Sent) -> None:
+        message = parse_message(sent.octets)
+        if isinstance(message, Response):
+            self.responses.append(message)
+
+    @property
+    def statuses(self) -> list[int]:
+        return [response.status for response in self.responses]
 
 
 def make_request(

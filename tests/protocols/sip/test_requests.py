@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
-from tests.services.support import TCP, UDP, FocusTestCase, sip
+from msrpconf.protocols.sip.transaction import TransactionLayer
+from msrpconf.protocols.sip.uri import URI
+from tests.protocols.sip.fakes import TCP, UDP, Wire, make_request
 
 CONTACT = "sip:alice@192.0.2.9:5070"
 AT_CONTACT = Address("udp", "192.0.2.9", 5070)
@@ -18,16 +23,42 @@ SECOND = Address("tcp", "198.51.100.2", 5060)
 THIRD = Address("udp", "198.51.100.3", 5060)
 
 
+def dialog(*routes: str, contact: str = CONTACT) -> Dialog:
+    """That of a server whose client came by a proxy that recorded these routes."""
+    headers = [("Contact", f"<{contact}>"), *(("Record-Route", route) for route in routes)]
+    return Dialog.from_request(make_request("INVITE", headers=tuple(headers)), "local.77")
+
+
 def bye(*routes: str, contact: str = CONTACT) -> Request:
-    """The BYE of a server whose client came by a proxy that recorded these routes."""
-    headers = [f"Record-Route: {route}" for route in routes]
-    invite = sip("INVITE", *headers, contact=f"<{contact}>")
-    return Dialog.from_request(invite, "local.77").request("BYE")[1]
+    """The BYE in such a dialog."""
+    return dialog(*routes, contact=contact).request("BYE")[1]
 
 
-class SendingTestCase(FocusTestCase):
+class SendingTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin, anew."""
+        self.clock = Clock()
+        self.wire = Wire()
+        self.places: dict[str, list[Address]] = {}
+        """Where a URI leads; what is not here leads nowhere."""
+        self.live: set[Flow] = set()
+        self.layer = TransactionLayer(
+            self.clock, self.wire, on_request=lambda _: None, on_ack=lambda _, __: None
+        )
+        self.sender = RequestSender(self.layer, self.locate, lambda flow: flow in self.live)
+
+    def locate(self, uri: URI) -> Deferred[list[Address]]:
+        found = self.places.get(str(uri))
+        return succeed(found) if found else fail(LocateError(f"{uri}: leads nowhere"))
+
+    def seconds(self, seconds: float) -> None:
+        self.clock.pump([0.125] * round(seconds * 8))
+
     def send(self, request: Request, flow: Flow | None = None) -> Deferred[Response]:
-        return self.focus.sender.send(request, flow)
+        return self.sender.send(request, flow)
 
     @property
     def sent_to(self) -> list[Address]:
@@ -170,20 +201,20 @@ class AckTests(SendingTestCase):
     """The ACK for a 2xx has no transaction."""
 
     def ack(self) -> Request:
-        return Dialog.from_request(sip(), "local.77").ack(1)
+        return dialog().ack(1)
 
     def test_over_a_live_flow(self) -> None:
         self.live.add(TCP)
-        self.successResultOf(self.focus.sender.send_ack(self.ack(), TCP))
+        self.successResultOf(self.sender.send_ack(self.ack(), TCP))
         self.assertEqual(self.wire.requests[0][1:], (TCP.peer, TCP))
 
     def test_to_the_contact(self) -> None:
         self.places[CONTACT] = [AT_CONTACT, FIRST]
-        self.successResultOf(self.focus.sender.send_ack(self.ack(), TCP))
+        self.successResultOf(self.sender.send_ack(self.ack(), TCP))
         self.assertEqual(self.wire.requests[0][1:], (AT_CONTACT, None))
 
     def test_nowhere(self) -> None:
-        self.failureResultOf(self.focus.sender.send_ack(self.ack()), LocateError)
+        self.failureResultOf(self.sender.send_ack(self.ack()), LocateError)
         self.places[CONTACT] = [FIRST]
         self.wire.dead.add(FIRST)
-        self.failureResultOf(self.focus.sender.send_ack(self.ack()), TransportError)
+        self.failureResultOf(self.sender.send_ack(self.ack()), TransportError)
