@@ -158,5 +158,5 @@ class ProcessCase(TestCase):
             f'[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n{settings}'
         )
         server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config), *options)
-        found = yield server.shows(r"join with: msrpconf chat (\S+)")
+        found = yield server.shows(r"join with: \S*msrpconf chat (\S+)")
         return server, found[1]

@@ -134,6 +134,7 @@ class VisitorTests(SynchronousTestCase):
         self.asked: list[str] = []
         self.patch(visiting, "UserAgent", self.make_agent)
         self.patch(visiting, "locate", self.locate)
+        self.patch(visiting, "program", lambda name: name)
         self.patch(visiting, "nobody_listens", lambda address: address.host == "::1")
 
     def make_agent(self, *arguments: Any, **options: Any) -> FakeUserAgent:
@@ -187,6 +188,13 @@ class VisitorTests(SynchronousTestCase):
         )
         self.assertEqual(self.agents, [])
         self.successResultOf(self.visitor.leave())
+
+    def test_tls_is_not_there_and_not_tried(self) -> None:
+        self.addresses = [Address("tls", "192.0.2.1", 5061)]
+        self.assertRegex(
+            self.refusal(self.joining()), "sip:lobby@example.com: this version has no TLS; .*udp"
+        )
+        self.assertEqual(self.agents, [])
 
     def test_a_name_that_leads_nowhere(self) -> None:
         why = fail(LocateError("sip:lobby@example.com: example.com has no address"))
@@ -328,6 +336,15 @@ class ProgramTests(ProcessCase):
 
 
 class DemoTests(ProcessCase):
+    @inlineCallbacks
+    def test_nobody_reads_to_the_end(self) -> Generator[Deferred[Any], Any, None]:
+        demo = self.start("msrpconf", "demo")
+        yield demo.shows("joins")
+        assert demo.transport is not None
+        demo.transport.closeStdout()
+        status = yield demo.ends()
+        self.assertEqual((status, demo.errors), (0, ""))
+
     @inlineCallbacks
     def test_everybody_sees_the_conversation(self) -> Generator[Deferred[Any], Any, None]:
         demo = self.start("msrpconf", "demo")

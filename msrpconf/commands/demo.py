@@ -16,8 +16,10 @@ from twisted.internet.task import deferLater
 
 from msrpconf.client import Chat, JoinError, Message, SendError, UserAgent
 from msrpconf.client.rendering import INDENT, STYLES, Fragments, Rendering
+from msrpconf.client.terminal import silence
 from msrpconf.commands.running import run
 from msrpconf.config import Config, ServerConfig, SipConfig
+from msrpconf.programs import program
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.services.compose import make_service
 
@@ -47,7 +49,16 @@ def demo() -> None:
     the demonstration.
     """
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    run(lambda reactor: Demo(reactor, Stage(Console())).run())
+    run(lambda reactor: Demo(reactor, Stage(DemoConsole())).run())
+
+
+class DemoConsole(Console):
+    """A console that goes on in silence where nobody reads any more: `msrpconf demo | head`."""
+
+    def on_broken_pipe(self) -> None:
+        """From rich, which ends the process here, before anybody has left the room."""
+        self.quiet = True
+        silence(sys.stdout)
 
 
 class Stage:
@@ -162,8 +173,8 @@ class Demo:
             yield DeferredList(stopping, consumeErrors=True)
             yield server.stopService()
         self._stage.line("The room has ended with its last participant.")
-        self._stage.line("Your own: twistd -n msrpconf, and in another terminal")
-        self._stage.line("          msrpconf chat sip:lobby@127.0.0.1 --as alice")
+        self._stage.line(f"Your own: {program('twistd')} -n msrpconf, and in another terminal")
+        self._stage.line(f"          {program('msrpconf')} chat sip:lobby@127.0.0.1 --as alice")
 
     @inlineCallbacks
     def _play(self, room: str) -> Generator[Deferred[Any], Any, None]:

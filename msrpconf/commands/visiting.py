@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
 from msrpconf.client import Chat, JoinError, Message, UserAgent
+from msrpconf.programs import program
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
 from msrpconf.protocols.sip.locate import LocateError, locate
@@ -26,8 +27,6 @@ JOIN_TIMEOUT = 10.0
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that a room has to answer who leaves."""
-
-START_A_SERVER = "start one with: twistd -n msrpconf"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -149,13 +148,13 @@ class Visitor:
             chat: Chat = yield joining
         except JoinError as error:
             # These two are what our own transactions say when there is no answer.
-            hint = f". If no server is running at {address}, {START_A_SERVER}"
+            hint = f". If no server is running at {address}, {_start_a_server()}"
             text = f"{room}: {error}{hint if error.status in (408, 503) else ''}"
             raise click.ClickException(visible(text)) from None
         except TimeoutError:
             raise click.ClickException(
                 f"{address} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
-                f"If no server is running there, {START_A_SERVER}"
+                f"If no server is running there, {_start_a_server()}"
             ) from None
         return chat
 
@@ -168,13 +167,18 @@ class Visitor:
             addresses = yield locate(self._reactor, uri)
         except LocateError as error:
             raise click.ClickException(visible(str(error))) from None
+        if addresses[0].transport == "tls":
+            raise click.ClickException(
+                f"{uri}: this version has no TLS; a room is written as sip:, with "
+                "transport=udp or transport=tcp"
+            )
         # The name localhost has two addresses, and a server need not listen at both.
         for address in addresses:
             if not nobody_listens(address):
                 found: Address = address
                 return found
         raise click.ClickException(
-            f"no server is listening at {' or '.join(map(str, addresses))}; {START_A_SERVER}"
+            f"no server is listening at {' or '.join(map(str, addresses))}; {_start_a_server()}"
         )
 
     @inlineCallbacks
@@ -186,6 +190,10 @@ class Visitor:
         leaving.addTimeout(LEAVE_TIMEOUT, self._reactor)
         with suppress(TimeoutError):
             yield leaving
+
+
+def _start_a_server() -> str:
+    return f"start one with: {program('twistd')} -n msrpconf"
 
 
 def _uri_of(address: Address) -> SipURI:

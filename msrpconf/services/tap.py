@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
@@ -24,10 +25,12 @@ from twisted.python.failure import Failure
 
 from msrpconf import __version__
 from msrpconf.config import Config, ConfigError
+from msrpconf.programs import program
 from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.sockets import bound_socket
 from msrpconf.services.compose import ConferenceService, make_service
 from msrpconf.trace import Tracer, parse_trace
+from msrpconf.visible import visible
 
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -38,7 +41,7 @@ def _trace(text: str) -> frozenset[str]:
 
 
 # twistd prints this with the error.
-_trace.coerceDoc = "One or both of sip and msrp, with a comma between."  # type: ignore[attr-defined]
+_trace.coerceDoc = "Both with a comma between, or one."  # type: ignore[attr-defined]
 
 
 class Options(usage.Options):
@@ -51,7 +54,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["config", "c", None, "The configuration, a TOML file."],
-        ["trace", None, None, "Log what goes over the wires: sip,msrp.", _trace],
+        ["trace", None, None, "Log what goes over the wires: sip,msrp", _trace],
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
@@ -59,6 +62,12 @@ class Options(usage.Options):
         """Display the version and exit."""
         print(f"msrpconf {__version__}")
         raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """There are none; a file by itself is meant to be the configuration."""
+        if arguments:
+            text = " ".join(map(visible, arguments))
+            raise usage.UsageError(f"not understood: {text}; a configuration is --config FILE")
 
     def postOptions(self) -> None:
         """Have a log for people, where twistd runs in the foreground and no other is asked for."""
@@ -75,13 +84,17 @@ def makeService(options: Options) -> Service:
         config = Config.load(options["config"])
         config.check()
     except ConfigError as error:
-        raise SystemExit(f"msrpconf: {error}") from None
+        raise SystemExit(_told(str(error).split("\n"))) from None
     taken = unusable_addresses(config)
     if taken:
-        raise SystemExit("\n".join(f"msrpconf: cannot listen at {each}" for each in taken))
+        raise SystemExit(_told(f"cannot listen at {each}" for each in taken))
     reactor = import_module("twisted.internet.reactor")
     tracer = Tracer(options["trace"]) if options["trace"] else None
     return ServerProcess(reactor, make_service(config, reactor, tracer))
+
+
+def _told(errors: Iterable[str]) -> str:
+    return "\n".join(f"msrpconf: {error}" for error in errors)
 
 
 def unusable_addresses(config: Config) -> list[str]:
@@ -155,7 +168,7 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     """
     sip = [each.removeprefix("sip ") for each in listening if each.startswith("sip ")]
     msrp = [each.removeprefix("msrp ") for each in listening if each.startswith("msrp ")]
-    command = shlex.join(["msrpconf", "chat", *_way_in(config, Address.parse(sip[0]))])
+    command = shlex.join([program("msrpconf"), "chat", *_way_in(config, Address.parse(sip[0]))])
     return [
         f"msrpconf {__version__}, configured by {config.source}",
         f"SIP at {', '.join(sip)}; MSRP at {', '.join(msrp)}",

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.config import Config, ServerConfig, SipConfig
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.services import tap
 from msrpconf.services.tap import Options, ServerProcess, banner, makeService, unusable_addresses
 from tests.processes import ProcessCase
 
@@ -40,6 +41,10 @@ class OptionsTests(SynchronousTestCase):
         with self.assertRaisesRegex(usage.UsageError, "expected sip, msrp"):
             options("--trace", "http")
 
+    def test_a_file_alone_is_no_argument(self) -> None:
+        with self.assertRaisesRegex(usage.UsageError, "not understood: my.toml; .* --config FILE"):
+            options("my.toml")
+
     def test_the_log_is_for_people_in_the_foreground_only(self) -> None:
         def logger(**twistd: object) -> object:
             parent: Any = {"nodaemon": 1, "logger": None, "syslog": 0, "logfile": None, **twistd}
@@ -64,6 +69,14 @@ class MakeServiceTests(SynchronousTestCase):
             makeService(options("--config", str(file)))
         self.assertRegex(str(caught.exception), rf"\Amsrpconf: {file}: \[sip\] listen: .*\Z")
 
+    def test_every_mistake_is_a_line_of_its_own(self) -> None:
+        file = Path(self.mktemp())
+        file.write_text("[server]\ngrace = 0\nlisten = 1\n")
+        with self.assertRaises(SystemExit) as caught:
+            makeService(options("--config", str(file)))
+        for line in str(caught.exception).split("\n"):
+            self.assertRegex(line, rf"\Amsrpconf: {file}: \[server\] ")
+
     def test_addresses_that_are_taken_are_all_named(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
             taken.bind(("127.0.0.1", 0))
@@ -87,6 +100,9 @@ class MakeServiceTests(SynchronousTestCase):
 
 
 class BannerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(tap, "program", lambda name: name)
+
     def command(self, config: Config, *listening: str) -> str:
         """The way in that the banner tells."""
         line = banner(config, [*listening, "msrp tcp:127.0.0.1:2855"])[-1]
