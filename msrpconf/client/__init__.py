@@ -1,6 +1,7 @@
 """A user agent: join a room, speak, listen, leave."""
 
-from msrpconf.client.agent import JoinError, UserAgent
+from msrpconf.client.agent import UserAgent
+from msrpconf.client.call import JoinError
 from msrpconf.client.chat import Chat
 from msrpconf.client.message import Message
 from msrpconf.protocols.msrp.sending import SendError

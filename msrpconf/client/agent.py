@@ -13,9 +13,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
+from msrpconf.client.call import Call, JoinError, Unreached
 from msrpconf.client.chat import Chat, ChatSession, OnEnded, OnMessage
 from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -23,7 +25,6 @@ from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import Origin, SdpError, SessionDescription, offer
 from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media, msrp_media_line
-from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
 from msrpconf.protocols.sip.headers import NameAddr
@@ -51,13 +52,8 @@ ACTIVE_PORT = 9
 """The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
 
 
-class JoinError(Exception):
-    """A room was not entered: a SIP `status`, and a `reason` that says why."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"{status} {reason}")
-        self.status = status
-        self.reason = reason
+FIRST_WORD = 4.0
+"""Seconds for any answer to an INVITE, where there are other addresses to try."""
 
 
 class UserAgent:
@@ -65,8 +61,9 @@ class UserAgent:
 
     `user` is the user's URI, with or without ``sip:``; `listen` the address of our
     end of SIP (``udp:127.0.0.1:0``), chosen to suit the peer where it is None;
-    `proxy` the address that requests go to first; `plain` has messages go
-    without message/cpim. Joins over the transport that the room's URI names.
+    `proxy` the address that requests go to first, whose host may be a name; `plain`
+    has messages go without message/cpim. Joins over the transport that the room's
+    URI names, at the first of its addresses that answers.
     """
 
     def __init__(
@@ -89,7 +86,8 @@ class UserAgent:
         self.clock: IReactorTime = reactor
         self._reactor = reactor
         self._listen = None if listen is None else Address.parse(listen)
-        self._proxy = None if proxy is None else Address.parse(proxy)
+        self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
+        self._calls: set[Call] = set()
         self._chats: dict[tuple[str, str, str | None], Chat] = {}
         self._sessions: dict[bytes, Session] = {}
         sip_trace = None if trace is None else _sip_trace(trace)
@@ -112,7 +110,9 @@ class UserAgent:
 
     @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
-        """Leave all rooms, then close everything."""
+        """Leave all rooms, then close everything. Joining that goes on fails."""
+        for call in list(self._calls):
+            call.give_up(JoinError(487, "the user agent was stopped"))
         yield DeferredList([chat.leave() for chat in list(self._chats.values())])
         for connection in list(self._msrp.connections):
             connection.close()
@@ -130,26 +130,59 @@ class UserAgent:
         uri = _room_uri(room)
         yield self.start()
         try:
-            address = self._proxy or (yield locate(self._reactor, uri))[0]
+            addresses = yield locate(self._reactor, self._proxy or uri)
+        except LocateError as error:
+            raise JoinError(503, str(error)) from None
+        failures: list[JoinError] = []
+        for address in addresses:
+            patience = None if address is addresses[-1] else FIRST_WORD
+            try:
+                called = yield self._call(uri, address, patience, on_message, on_ended)
+                break
+            except Unreached as error:
+                failures.append(error)
+        else:
+            raise JoinError(failures[-1].status, "; ".join(each.reason for each in failures))
+        chat: Chat = called[0]
+        try:
+            yield self._connect(chat, called[1])
+        except JoinError:
+            yield chat.leave()
+            raise
+        return chat
+
+    @inlineCallbacks
+    def _call(
+        self,
+        uri: SipURI,
+        address: Address,
+        patience: float | None,
+        on_message: OnMessage | None,
+        on_ended: OnEnded | None,
+    ) -> Generator[Deferred[Any], Any, tuple[Chat, Response]]:
+        """Send an INVITE to one address; give the chat with its dialog, and the answer.
+
+        Fails with `Unreached` where another address may do (RFC 3263 §4.3).
+        """
+        try:
             yield self._listen_for(address)
             local = self._transport.local_address(address.transport, address.host)
-        except (LocateError, TransportError) as error:
-            raise JoinError(503, str(error)) from None
+        except (TransportError, CannotListenError) as error:
+            raise Unreached(503, str(error)) from None
         chat = Chat(self, str(uri.aor), on_message, on_ended)
         path = f"msrp://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         chat.session = Session(
             path.encode("ascii"), b"", ChatSession(chat), self.clock, Limits(message_octets=2**40)
         )
         chat.sender = MessageSender(chat.session, self.clock)
-        call = _Call(self, self._invite(uri, local, path), address, chat)
-        answer, chat.dialog, chat.flow = yield call.answered
-        self._chats[chat.dialog.id] = chat
+        call = Call(self, self._invite(uri, local, path), address, patience)
+        self._calls.add(call)
         try:
-            yield self._connect(chat, answer)
-        except JoinError:
-            yield chat.leave()
-            raise
-        return chat
+            answer, chat.dialog, chat.flow = yield call.answered
+        finally:
+            self._calls.discard(call)
+        self._chats[chat.dialog.id] = chat
+        return chat, answer
 
     def _invite(self, uri: SipURI, local: Address, path: str) -> Request:
         """The INVITE that offers an MSRP session (RFC 4975 §8, RFC 7701 §9.1)."""
@@ -249,51 +282,9 @@ class UserAgent:
             transaction.answer(481)
 
 
-class _Call:
-    """An INVITE until its final response, and the ACKs for what comes after it.
-
-    `answered` gives the 2xx, the dialog and the flow, or fails with `JoinError`;
-    cancelling it cancels the INVITE, and ends a call that is answered all the same.
-    """
-
-    def __init__(self, agent: UserAgent, invite: Request, address: Address, chat: Chat) -> None:
-        self.answered: Deferred[tuple[Response, Dialog, Flow | None]] = Deferred(self._cancelled)
-        self._agent = agent
-        self._chat = chat
-        self._dialog: Dialog | None = None
-        self._given_up = False
-        self._invite = invite
-        self._transaction = agent.layer.request(
-            invite, address, on_response=self._response_received
-        )
-
-    def _response_received(self, response: Response, flow: Flow | None) -> None:
-        if response.status < 200:
-            return
-        if response.status >= 300:
-            if not self.answered.called and not self._given_up:
-                self.answered.errback(JoinError(response.status, _why_not(response)))
-            return
-        first = self._dialog is None
-        if self._dialog is None:
-            try:
-                self._dialog = Dialog.from_response(self._invite, response)
-            except SipSyntaxError as error:
-                self.answered.errback(JoinError(502, f"the room's answer is wrong: {error}"))
-                return
-        ack = self._dialog.ack(self._invite.cseq.number)
-        self._agent.send_ack(ack, flow)
-        if not first:
-            return
-        if self._given_up:
-            _, bye = self._dialog.request("BYE")
-            self._agent.send_in_dialog(bye, flow)
-        elif not self.answered.called:
-            self.answered.callback((response, self._dialog, flow))
-
-    def _cancelled(self, _: Deferred[Any]) -> None:
-        self._given_up = True
-        self._transaction.cancel()
+def _uri_of(address: Address) -> SipURI:
+    parameters = (("transport", address.transport),)
+    return SipURI("sip", None, None, bracket(address.host), address.port, parameters)
 
 
 def _room_uri(room: str) -> SipURI:
@@ -314,14 +305,6 @@ def _answered_media(answer: Response) -> MsrpMedia:
     if not media:
         raise JoinError(488, "the room refused the MSRP session")
     return media[0]
-
-
-def _why_not(response: Response) -> str:
-    """The reason phrase, and what a Warning adds to it."""
-    warning = response.headers.get("Warning")
-    if warning is None or response.reason in warning:
-        return response.reason
-    return f"{response.reason} ({warning})"
 
 
 def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

@@ -1,0 +1,112 @@
+"""The INVITE by which a user agent enters a room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from msrpconf.protocols.sip.dialog import Dialog
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import Address, Flow
+from msrpconf.protocols.sip.message import Request, Response
+
+if TYPE_CHECKING:
+    from msrpconf.client.agent import UserAgent
+
+
+class JoinError(Exception):
+    """A room was not entered: a SIP `status`, and a `reason` that says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class Unreached(JoinError):
+    """Nobody is at an address, or nobody who serves us now: another may do (RFC 3263 §4.3)."""
+
+
+class Call:
+    """An INVITE until its final response, and the ACKs for what comes after it.
+
+    `answered` gives the 2xx, the dialog and the flow, or fails with `JoinError`;
+    cancelling it cancels the INVITE, and ends a call that is answered all the same.
+    So does `patience`, in seconds, where it passes without any response.
+    """
+
+    def __init__(
+        self, agent: UserAgent, invite: Request, address: Address, patience: float | None = None
+    ) -> None:
+        self.answered: Deferred[tuple[Response, Dialog, Flow | None]] = Deferred(self._cancelled)
+        self._agent = agent
+        self._address = address
+        self._dialog: Dialog | None = None
+        self._given_up = False
+        self._invite = invite
+        self._timer: IDelayedCall | None = None
+        if patience is not None:
+            error = Unreached(408, f"{address}: has not answered for {patience:g} s")
+            self._timer = agent.clock.callLater(patience, self.give_up, error)
+        self._transaction = agent.layer.request(
+            invite, address, on_response=self._response_received
+        )
+
+    def give_up(self, error: JoinError) -> None:
+        """Wait for the answer no longer: `answered` fails with `error`."""
+        self._cancelled(self.answered)
+        if not self.answered.called:
+            self.answered.errback(error)
+
+    def _response_received(self, response: Response, flow: Flow | None) -> None:
+        self._stop_timer()
+        if response.status < 200:
+            return
+        if response.status >= 300:
+            if not self.answered.called and not self._given_up:
+                self.answered.errback(self._refusal(response, flow))
+            return
+        first = self._dialog is None
+        if self._dialog is None:
+            try:
+                self._dialog = Dialog.from_response(self._invite, response)
+            except SipSyntaxError as error:
+                if not self.answered.called:
+                    self.answered.errback(JoinError(502, f"the room's answer is wrong: {error}"))
+                return
+        ack = self._dialog.ack(self._invite.cseq.number)
+        self._agent.send_ack(ack, flow)
+        if not first:
+            return
+        if self._given_up:
+            _, bye = self._dialog.request("BYE")
+            self._agent.send_in_dialog(bye, flow)
+        elif not self.answered.called:
+            self.answered.callback((response, self._dialog, flow))
+
+    def _refusal(self, response: Response, flow: Flow | None) -> JoinError:
+        if flow is None:
+            # Our transaction's own: there was no response.
+            error = self._transaction.error
+            return Unreached(response.status, str(error or f"{self._address}: does not answer"))
+        kind = Unreached if response.status == 503 else JoinError
+        return kind(response.status, _why_not(response))
+
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        self._given_up = True
+        self._stop_timer()
+        self._transaction.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+
+def _why_not(response: Response) -> str:
+    """The reason phrase, and what a Warning adds to it."""
+    warning = response.headers.get("Warning")
+    if warning is None or response.reason in warning:
+        return response.reason
+    return f"{response.reason} ({warning})"
