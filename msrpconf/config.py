@@ -23,6 +23,7 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from msrpconf import config_values as values
+from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
 from msrpconf.config_values import Network, UnexpectedValue
 from msrpconf.protocols.sip.flow import Address
 
@@ -106,7 +107,7 @@ class ServerConfig:
     - `grace`: seconds that a broken MSRP connection may stay away.
     - `chunk_timeout`: seconds that a message may wait for its next chunk.
     - `queue_octets`: octets that may wait to be sent to one participant.
-    - `max_message_octets`: octets that one message may have.
+    - `congested_timeout`: seconds that a participant may be congested before it is sent out.
     - `max_rooms`: rooms at one time.
     """
 
@@ -120,7 +121,7 @@ class ServerConfig:
     grace: float = _key(15.0, values.seconds)
     chunk_timeout: float = _key(540.0, values.seconds)
     queue_octets: int = _key(1_048_576, values.count)
-    max_message_octets: int = _key(104_857_600, values.count)
+    congested_timeout: float = _key(120.0, values.seconds)
     max_rooms: int = _key(10_000, values.count)
 
     @property
@@ -134,13 +135,38 @@ class ConferenceConfig:
     """`[conference]`: what holds for rooms that nobody has configured.
 
     - `ad_hoc`: whether a room comes into being with its first participant.
-    - `max_participants`: participants of one room.
-    - `plain_text`: whether clients without message/cpim are served.
+
+    The others are those of `RoomSettings`, and mean what is said there.
     """
 
     ad_hoc: bool = _key(True, values.boolean)
     max_participants: int = _key(1000, values.count)
     plain_text: bool = _key(True, values.boolean)
+    tls_only: bool = _key(False, values.boolean)
+    types: tuple[str, ...] = _key(
+        ("*",), values.list_of(values.media_type, "media types", empty=False)
+    )
+    max_message_octets: int = _key(104_857_600, values.count)
+    private_messages: bool = _key(True, values.boolean)
+    private_copies: bool = _key(True, values.boolean)
+    nicknames: bool = _key(True, values.boolean)
+    reserved_nicknames: tuple[str, ...] = _key(
+        RESERVED_NICKNAMES, values.list_of(values.nickname, "nicknames", empty=True)
+    )
+    quarantine: float = _key(300.0, values.seconds)
+    history_messages: int = _key(0, values.count_or_none)
+    history_age: float = _key(86400.0, values.seconds)
+    notices: bool = _key(True, values.boolean)
+    notices_up_to: int = _key(50, values.count)
+    rate: float = _key(20.0, values.rate)
+    burst: int = _key(100, values.count)
+    close_on_flood: bool = _key(False, values.boolean)
+
+    @property
+    def room(self) -> RoomSettings:
+        """The settings of a room that nobody has configured."""
+        values = {each.name: getattr(self, each.name) for each in fields(RoomSettings)}
+        return RoomSettings(**values)
 
 
 @frozen

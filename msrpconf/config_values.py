@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
+from msrpconf.conference.nicknames import Nickname
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, bracket, unbracket
 from msrpconf.protocols.sip.grammar import is_token, parse_host
@@ -45,6 +46,25 @@ def count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise UnexpectedValue("a whole number greater than 0", value)
     return value
+
+
+def count_or_none(value: object) -> int:
+    """How many of something, which may be none."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UnexpectedValue("a whole number, 0 for none", value)
+    return value
+
+
+def rate(value: object) -> float:
+    """How often something may happen in a second."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value < 0
+    ):
+        raise UnexpectedValue("a number for each second, 0 for no limit", value)
+    return float(value)
 
 
 def seconds(value: object) -> float:
@@ -159,6 +179,23 @@ def option_tag(text: str) -> str:
     """An option tag of SIP (RFC 3261 §19.2)."""
     if not is_token(text):
         raise UnexpectedValue('SIP option tags such as "gruu"', text)
+    return text
+
+
+def media_type(text: str) -> str:
+    """A media type in lower case, or a pattern such as "image/*" or "*"."""
+    kind, slash, subtype = text.partition("/")
+    if text != "*" and not (slash and is_token(kind) and kind != "*" and is_token(subtype)):
+        raise UnexpectedValue('media types such as "text/plain", "image/*" or "*"', text)
+    return text.lower()
+
+
+def nickname(text: str) -> str:
+    """A nickname (RFC 8266)."""
+    try:
+        Nickname.prepare(text)
+    except ValueError:
+        raise UnexpectedValue('nicknames such as "Operator"', text) from None
     return text
 
 

@@ -4,7 +4,7 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 
-from attrs import fields
+from attrs import astuple, fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.config import Config, ConfigError
@@ -52,12 +52,27 @@ class LoadTests(SynchronousTestCase):
             grace = 0.5
             chunk_timeout = 3
             queue_octets = 4
-            max_message_octets = 5
+            congested_timeout = 5
             max_rooms = 6
             [conference]
             ad_hoc = false
             max_participants = 8
             plain_text = false
+            tls_only = true
+            types = ["Text/Plain", "image/*"]
+            max_message_octets = 9
+            private_messages = false
+            private_copies = false
+            nicknames = false
+            reserved_nicknames = []
+            quarantine = 10
+            history_messages = 11
+            history_age = 12
+            notices = false
+            notices_up_to = 13
+            rate = 14
+            burst = 15
+            close_on_flood = true
             """,
             "utf-8",
         )
@@ -77,11 +92,15 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(server.advertised_host, "chat.example.com")
         self.assertEqual((server.msrp_timeout, server.grace, server.chunk_timeout), (2, 0.5, 3))
         self.assertIsInstance(server.msrp_timeout, float)
-        self.assertEqual((server.queue_octets, server.max_message_octets), (4, 5))
+        self.assertEqual((server.queue_octets, server.congested_timeout), (4, 5))
         self.assertEqual(server.max_rooms, 6)
+        self.assertFalse(conference.ad_hoc)
         self.assertEqual(
-            (conference.ad_hoc, conference.max_participants, conference.plain_text),
-            (False, 8, False),
+            astuple(conference.room),
+            (
+                *(False, True, 8, ("text/plain", "image/*"), 9, False, False, False),
+                *((), 10.0, 11, 12.0, False, 13, 14.0, 15, True),
+            ),
         )
         self.assertEqual(config.source, path)
 
@@ -134,10 +153,7 @@ class ErrorTests(SynchronousTestCase):
 
     def test_unknown_keys_and_tables(self) -> None:
         self.refused("[sip]\nlisen = []", "[sip] lisen: unknown key; did you mean listen?")
-        self.refused(
-            "[conference]\nzzz = 1",
-            "[conference] zzz: unknown key; the keys are ad_hoc, max_participants, plain_text",
-        )
+        self.refused("[focus]\nzzz = 1", "[focus] zzz: unknown key; the keys are ack_timeout")
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
             "zzz = 1",
@@ -188,10 +204,20 @@ class ErrorTests(SynchronousTestCase):
                 "a number of seconds greater than 0",
                 *('"5"', "true", "-1", "0", "inf", "nan", "[1]"),
             )
-        for key in ("queue_octets", "max_message_octets", "max_rooms"):
+        for key in ("queue_octets", "max_rooms"):
             self.wrong(
                 "server", key, "a whole number greater than 0", '"5"', "true", "0", "-1", "1.0"
             )
+
+    def test_wrong_values_of_rooms(self) -> None:
+        none = "a whole number, 0 for none"
+        self.wrong("conference", "history_messages", none, '"5"', "true", "-1", "1.0")
+        rate = "a number for each second, 0 for no limit"
+        self.wrong("conference", "rate", rate, '"5"', "true", "-1", "inf", "nan")
+        types = 'media types such as "text/plain", "image/*" or "*"'
+        self.wrong("conference", "types", types, '["text"]', '["*/*"]', '["a/b c"]', '[""]')
+        nicknames = 'nicknames such as "Operator"'
+        self.wrong("conference", "reserved_nicknames", nicknames, '[""]', '["\\u0007"]')
 
     def test_wrong_truth_values(self) -> None:
         self.wrong("conference", "ad_hoc", "true or false", "1", '"yes"')

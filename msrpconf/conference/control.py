@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -34,7 +35,7 @@ from msrpconf.conference.negotiation import (
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.policy import may_join
 from msrpconf.conference.registry import ConferenceRegistry
-from msrpconf.conference.settings import ServerSettings
+from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.msrp.session import Session, new_session_id
 from msrpconf.protocols.msrp.uri import MsrpURI
@@ -121,20 +122,21 @@ class ConferenceControl:
         denied = may_join(self.settings, self.registry, key, user)
         if denied is not None:
             return denied
+        room_settings = self._room_settings(key)
         try:
-            choice = self._choice_of(request)
+            choice = _choice_of(request, room_settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         dialog = Dialog.from_request(request, self._new_tag())
         participant = Participant(
-            self.registry.room(uri, key),
+            self.registry.room(uri, key, room_settings),
             user,
             dialog,
             self,
             request.headers.get(FLOW) or "",
             self.settings.local_path(new_session_id()).encode("ascii"),
             self._clock,
-            self.settings.limits,
+            evolve(self.settings.limits, message_octets=room_settings.max_message_octets),
         )
         self.registry.enter(participant)
         self.log.info(
@@ -154,7 +156,7 @@ class ConferenceControl:
         negotiation.unacknowledged = request.cseq.number
         negotiation.awaiting_answer = choice is None
         if choice is not None:
-            self._apply(participant, agree(choice, self.settings, we_offered=False))
+            self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
         self._wait(participant, self.settings.ack_timeout, "No ACK")
         return self._described(request, participant, choice)
 
@@ -167,13 +169,13 @@ class ConferenceControl:
             agreement = participant.agreement
             if negotiation.awaiting_answer:
                 try:
-                    choice = self._choice_of(request)
+                    choice = _choice_of(request, participant.room.settings)
                     if choice is None:
                         raise SdpError("The ACK has no answer to the offer in the 200")
                 except SdpError as error:
                     self._end(participant, Reason("SIP", 488, str(error)))
                     return request.response(200)
-                agreement = agree(choice, self.settings, we_offered=True)
+                agreement = agree(choice, participant.room.settings, we_offered=True)
             self._acknowledged(participant, agreement)
         return request.response(200)
 
@@ -229,7 +231,7 @@ class ConferenceControl:
             return denied
         negotiation = participant.negotiation
         try:
-            choice = self._choice_of(request)
+            choice = _choice_of(request, participant.room.settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         describes = choice is not None or request.method == "INVITE"
@@ -244,7 +246,7 @@ class ConferenceControl:
             return self._answer_invite(request, participant, choice)
         if choice is None:
             return request.response(200)
-        self._apply(participant, agree(choice, self.settings, we_offered=False))
+        self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
         self._expect_msrp(participant)
         return self._described(request, participant, choice)
 
@@ -253,14 +255,20 @@ class ConferenceControl:
         if request.to.tag is None:
             uri = request.headers.get(CONFERENCE) or str(request.uri)
             user = Identity.of_request(request)
-            denied = may_join(self.settings, self.registry, parse_uri(uri).key, user)
+            key = parse_uri(uri).key
+            denied = may_join(self.settings, self.registry, key, user)
+            room_settings = self._room_settings(key)
         else:
             participant = self.registry.participant(request)
-            denied = _no_dialog() if participant is None else self._in_order(participant, request)
+            if participant is None:
+                return _no_dialog()
+            denied = self._in_order(participant, request)
+            room_settings = participant.room.settings
         if denied is not None:
             return denied
         # The path is one that no session has: this describes, it does not invite.
-        body = Negotiation(0).offer(self.settings.local_path(new_session_id()), self.settings)
+        local_path = self.settings.local_path(new_session_id())
+        body = Negotiation(0).offer(local_path, self.settings, room_settings)
         return request.response(
             200, headers=(("Content-Type", SDP),), body=body, to_tag=self._new_tag()
         )
@@ -314,13 +322,10 @@ class ConferenceControl:
 
     # Helpers.
 
-    def _choice_of(self, message: Request) -> Choice | None:
-        """What we make of the description in a request; None where it has none.
-
-        Raises `SdpError`.
-        """
-        description = description_in(message)
-        return None if description is None else choose(description, self.settings)
+    def _room_settings(self, key: str) -> RoomSettings:
+        """The settings of the room `key`, which need not exist yet."""
+        room = self.registry.rooms.get(key)
+        return self.settings.room if room is None else room.settings
 
     def _described(
         self, request: Request, participant: Participant, choice: Choice | None
@@ -329,9 +334,9 @@ class ConferenceControl:
         local_path = participant.session.local_path.decode("ascii")
         negotiation = participant.negotiation
         body = (
-            negotiation.offer(local_path, self.settings)
+            negotiation.offer(local_path, self.settings, participant.room.settings)
             if choice is None
-            else negotiation.answer(choice, local_path, self.settings)
+            else negotiation.answer(choice, local_path, self.settings, participant.room.settings)
         )
         return request.response(
             200,
@@ -381,6 +386,15 @@ def _who(request: Request) -> str:
         return Identity.of_request(request).key
     except SipSyntaxError:
         return str(request.from_.uri)
+
+
+def _choice_of(message: Request, room: RoomSettings) -> Choice | None:
+    """What a room makes of the description in a request; None where it has none.
+
+    Raises `SdpError`.
+    """
+    description = description_in(message)
+    return None if description is None else choose(description, room)
 
 
 def _no_dialog() -> Denied:

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from msrpconf.conference.capabilities import CPIM, TEXT, Reception
 from msrpconf.conference.decision import Denied
-from msrpconf.conference.settings import ServerSettings
+from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.multipart import MultipartError, parse_multipart
 from msrpconf.protocols.sdp import (
@@ -31,6 +31,10 @@ from msrpconf.protocols.sip.headers import Warning_
 from msrpconf.protocols.sip.message import Message
 
 SDP = "application/sdp"
+
+# RFC 7701 §8: what a=chatroom may say.
+NICKNAME = "nickname"
+PRIVATE_MESSAGES = "private-messages"
 
 
 @frozen
@@ -49,13 +53,15 @@ class Agreement:
     `remote_path` are the peer's URIs, a blank between each two; `connect_to` is the
     URI that we connect to, None where the peer connects to us; `receives` is
     whether the peer takes messages at the moment, `speaks_text` whether our
-    description let it say text/plain without a wrapper.
+    description let it say text/plain without a wrapper; `private_messages` whether
+    the peer can tell a private message from others (RFC 7701 §8).
     """
 
     remote_path: bytes
     reception: Reception
     receives: bool
     speaks_text: bool
+    private_messages: bool
     connect_to: MsrpURI | None
 
 
@@ -80,16 +86,18 @@ class Negotiation:
     # Tells whether a description is the same as the one before.
     _digest: int | None = field(default=None, repr=False)
 
-    def answer(self, choice: Choice, local_path: str, settings: ServerSettings) -> bytes:
+    def answer(
+        self, choice: Choice, local_path: str, settings: ServerSettings, room: RoomSettings
+    ) -> bytes:
         """The room's answer to an offer, as RFC 7701 §9.1 shows it."""
         media, cpim = choice.media, choice.reception.cpim
         line = msrp_media_line(
             [MsrpURI.parse(local_path)],
             accept_types=[CPIM if cpim else TEXT],
-            accept_wrapped_types=["*"] if cpim else [],
+            accept_wrapped_types=room.types if cpim else [],
             setup=media.answering_setup,
-            max_size=settings.limits.message_octets,
-            chatroom=(),
+            max_size=room.max_message_octets,
+            chatroom=chatroom(room),
             direction=media.answering_direction,
         )
         offered = choice.description
@@ -102,15 +110,15 @@ class Negotiation:
             )
         )
 
-    def offer(self, local_path: str, settings: ServerSettings) -> bytes:
+    def offer(self, local_path: str, settings: ServerSettings, room: RoomSettings) -> bytes:
         """The room's own offer, for an INVITE without one (RFC 3261 §13.2.1, §14.2)."""
         line = msrp_media_line(
             [MsrpURI.parse(local_path)],
-            accept_types=[CPIM, TEXT] if settings.plain_text else [CPIM],
-            accept_wrapped_types=["*"],
+            accept_types=[CPIM, TEXT] if room.plain_text else [CPIM],
+            accept_wrapped_types=room.types,
             setup="actpass",
-            max_size=settings.limits.message_octets,
-            chatroom=(),
+            max_size=room.max_message_octets,
+            chatroom=chatroom(room),
         )
         media = [*self._above, line, *self._below]
         return self._versioned(
@@ -154,7 +162,13 @@ def description_in(message: Message) -> bytes | None:
     return None
 
 
-def choose(description: bytes, settings: ServerSettings) -> Choice:
+def chatroom(room: RoomSettings) -> tuple[str, ...]:
+    """The tokens of a=chatroom that say what the room allows (RFC 7701 §8)."""
+    allowed = (NICKNAME, room.nicknames), (PRIVATE_MESSAGES, room.private_messages)
+    return tuple(token for token, is_allowed in allowed if is_allowed)
+
+
+def choose(description: bytes, room: RoomSettings) -> Choice:
     """The line of a client's description that the room can serve.
 
     Raises `SdpError`, whose text says what an offer needs.
@@ -166,17 +180,17 @@ def choose(description: bytes, settings: ServerSettings) -> Choice:
     for each in media:
         if each.secure:
             continue
-        reception = Reception.of(each.accept_types, each.accept_wrapped_types, settings.plain_text)
+        reception = Reception.of(each.accept_types, each.accept_wrapped_types, room.plain_text)
         if reception is not None:
             return Choice(parsed, each, reception)
     if all(each.secure for each in media):
         raise SdpError("TCP/TLS/MSRP is not served here: offer TCP/MSRP")
-    if settings.plain_text:
+    if room.plain_text:
         raise SdpError("a=accept-types needs message/cpim or text/plain")
     raise SdpError("a=accept-types needs message/cpim")
 
 
-def agree(choice: Choice, settings: ServerSettings, *, we_offered: bool) -> Agreement:
+def agree(choice: Choice, room: RoomSettings, *, we_offered: bool) -> Agreement:
     """What follows from the client's chosen line, in its offer or in its answer to ours."""
     media = choice.media
     if we_offered:
@@ -188,7 +202,8 @@ def agree(choice: Choice, settings: ServerSettings, *, we_offered: bool) -> Agre
         " ".join(media.path).encode("ascii"),
         choice.reception,
         media.direction in {"sendrecv", "recvonly"},
-        not choice.reception.cpim or (we_offered and settings.plain_text),
+        not choice.reception.cpim or (we_offered and room.plain_text),
+        PRIVATE_MESSAGES in (media.chatroom or ()),
         MsrpURI.parse(media.path[0]) if we_connect else None,
     )
 

@@ -21,8 +21,9 @@ def may_join(
         if len(registry.rooms) >= settings.max_rooms:
             text = f"This server has its {settings.max_rooms} rooms: try again later"
             return Denied(503, text, _LATER)
-    elif len(room.participants) >= settings.max_participants:
-        return Denied(486, f"The room is full: it takes {settings.max_participants} participants")
+    elif len(room.participants) >= room.settings.max_participants:
+        text = f"The room is full: it takes {room.settings.max_participants} participants"
+        return Denied(486, text)
     if len(registry.sessions) >= settings.max_sessions:
         text = f"This server has its {settings.max_sessions} participants: try again later"
         return Denied(503, text, _LATER)

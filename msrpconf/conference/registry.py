@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.room import Room
+from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.connection import session_id
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.sip.message import Request
@@ -29,11 +30,11 @@ class ConferenceRegistry:
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
         self._clock = clock
 
-    def room(self, uri: str, key: str) -> Room:
+    def room(self, uri: str, key: str, settings: RoomSettings) -> Room:
         """The room of that key; a new one, known by `uri`, where there is none."""
         room = self.rooms.get(key)
         if room is None:
-            room = self.rooms[key] = Room(uri, key, self._clock)
+            room = self.rooms[key] = Room(uri, key, self._clock, settings)
         return room
 
     def participant(self, request: Request) -> Participant | None:

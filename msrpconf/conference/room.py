@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import ANONYMOUS
 from msrpconf.conference.participant import Participant
+from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
@@ -24,11 +25,23 @@ class Room:
     each participant. It is kept by `update_audience`.
     """
 
-    __slots__ = ("_clock", "audiences", "key", "messages", "participants", "undelivered", "uri")
+    __slots__ = (
+        "_clock",
+        "audiences",
+        "key",
+        "messages",
+        "participants",
+        "settings",
+        "undelivered",
+        "uri",
+    )
 
-    def __init__(self, uri: str, key: str, clock: IReactorTime) -> None:
+    def __init__(
+        self, uri: str, key: str, clock: IReactorTime, settings: RoomSettings | None = None
+    ) -> None:
         self.uri = uri
         self.key = key
+        self.settings = settings or RoomSettings()
         self.participants: dict[Participant, None] = {}
         self.audiences: dict[Reception, dict[Session, None]] = {}
         self.messages = 0

@@ -6,6 +6,59 @@ from attrs import field, frozen
 
 from msrpconf.protocols.msrp.session import Limits
 
+RESERVED_NICKNAMES = (
+    "admin",
+    "administrator",
+    "moderator",
+    "operator",
+    "owner",
+    "room",
+    "server",
+    "system",
+)
+
+
+@frozen
+class RoomSettings:
+    """The settings of one room: the defaults are those of ad-hoc rooms.
+
+    Times are in seconds, sizes in octets.
+    """
+
+    plain_text: bool = True
+    """Whether clients without message/cpim are served (design: RFC 7701 and the original)."""
+    tls_only: bool = False
+    """Whether only MSRP over TLS is served."""
+    max_participants: int = 1000
+    types: tuple[str, ...] = ("*",)
+    """The media types that may be said, in lower case: ``text/plain``, ``image/*``, ``*``."""
+    max_message_octets: int = 104857600
+    """How long one message may be."""
+    private_messages: bool = True
+    """Whether one participant may speak to another alone (RFC 7701 §6.2)."""
+    private_copies: bool = True
+    """Whether the sender's other devices get a copy of a private message."""
+    nicknames: bool = True
+    """Whether participants may choose nicknames (RFC 7701 §7)."""
+    reserved_nicknames: tuple[str, ...] = RESERVED_NICKNAMES
+    """Nicknames that nobody gets, so that nobody speaks in the room's name."""
+    quarantine: float = 300.0
+    """How long the nickname of who has left is kept for them."""
+    history_messages: int = 0
+    """How many of the last messages who joins is sent; 0 keeps none."""
+    history_age: float = 86400.0
+    """How old such a message may be."""
+    notices: bool = True
+    """Whether the room says who comes and goes, and who takes which nickname."""
+    notices_up_to: int = 50
+    """In a room of more participants than this it does not."""
+    rate: float = 20.0
+    """Messages per second that one participant may send; 0 is any number."""
+    burst: int = 100
+    """Messages that may come at once before `rate` counts."""
+    close_on_flood: bool = False
+    """Whether who sends more is sent out; else the messages too many are refused with 403."""
+
 
 @frozen
 class ServerSettings:
@@ -27,15 +80,15 @@ class ServerSettings:
     """How long a broken MSRP connection may stay away."""
     ad_hoc: bool = True
     """Whether a room comes into being with its first participant."""
-    plain_text: bool = True
-    """Whether clients without message/cpim are served (design: RFC 7701 and the original)."""
     max_rooms: int = 10000
-    max_participants: int = 1000
-    """Participants of one room."""
     max_sessions: int = 100000
     """Participants of all rooms together."""
+    congested_timeout: float = 120.0
+    """How long a participant may be congested before it is sent out (RFC 7701 §6.4)."""
     limits: Limits = field(factory=Limits)
-    """What one participant's MSRP session may take up."""
+    """What one participant's MSRP session may take up; a message's limit is the room's."""
+    room: RoomSettings = field(factory=RoomSettings)
+    """The settings of rooms that nobody has configured."""
 
     def local_path(self, session_id: str) -> str:
         """The MSRP URI of a session here (RFC 4975 §6)."""

@@ -119,10 +119,10 @@ def server_settings(config: Config) -> ServerSettings:
         msrp_timeout=server.msrp_timeout,
         grace=server.grace,
         ad_hoc=conference.ad_hoc,
-        plain_text=conference.plain_text,
         max_rooms=server.max_rooms,
-        max_participants=conference.max_participants,
-        limits=Limits(server.queue_octets, server.max_message_octets, server.chunk_timeout),
+        congested_timeout=server.congested_timeout,
+        limits=Limits(server.queue_octets, conference.max_message_octets, server.chunk_timeout),
+        room=conference.room,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from textwrap import dedent
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, fields
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -19,7 +19,7 @@ from msrpconf.conference.control import CONFERENCE, ConferenceControl
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
-from msrpconf.conference.settings import ServerSettings
+from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.protocols.msrp.frame import Continuation, encode, new_transaction
 from msrpconf.protocols.msrp.session import Limits, Session
 from msrpconf.protocols.msrp.uri import MsrpURI
@@ -331,7 +331,8 @@ class ControlTestCase(SynchronousTestCase):
         name="s1",
         msrp_host="msrp.example.com",
         msrp_port=8888,
-        limits=Limits(queue_octets=100000, message_octets=1000000),
+        limits=Limits(queue_octets=100000),
+        room=RoomSettings(max_message_octets=1000000),
     )
 
     def setUp(self) -> None:
@@ -349,8 +350,13 @@ class ControlTestCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def configure(self, **settings: object) -> None:
-        """Change what the operator decided."""
-        self.control.settings = evolve(self.control.settings, **settings)  # type: ignore[arg-type]
+        """Change what the operator decided: about the server, or about all rooms."""
+        names = {each.name for each in fields(RoomSettings)}
+        of_rooms = {key: settings.pop(key) for key in names & settings.keys()}
+        room = evolve(self.control.settings.room, **of_rooms)
+        self.control.settings = evolve(self.control.settings, room=room, **settings)  # type: ignore[arg-type]
+        for each in self.registry.rooms.values():
+            each.settings = room
 
     def client(self, name: str, device: str = "", **options: str) -> Client:
         return Client(self, name, device, **options)

@@ -65,7 +65,7 @@ class JoinTests(ControlTestCase):
             rb"a=accept-wrapped-types:\*\r\n"
             rb"a=max-size:1000000\r\n"
             rb"a=setup:passive\r\n"
-            rb"a=chatroom\r\n\Z",
+            rb"a=chatroom:nickname private-messages\r\n\Z",
         )
 
     def test_expected_until_the_ack(self) -> None:

@@ -53,7 +53,7 @@ class ClientTests(ControlTestCase):
                 "accept-wrapped-types": "*",
                 "max-size": "1000000",
                 "setup": "passive",
-                "chatroom": None,
+                "chatroom": "nickname private-messages",
             },
         )
         reception = self.reception(alice)

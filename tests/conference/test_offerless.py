@@ -29,7 +29,7 @@ class OfferlessTests(ControlTestCase):
                 "accept-wrapped-types": "*",
                 "max-size": "1000000",
                 "setup": "actpass",
-                "chatroom": None,
+                "chatroom": "nickname private-messages",
             },
         )
 

@@ -101,7 +101,7 @@ class OptionsTests(ControlTestCase):
             self.assertEqual(answer.status, 200)
             self.assertEqual(answer.headers.get("Content-Type"), "application/sdp")
             self.assertIn(b"\r\na=accept-types:message/cpim text/plain\r\n", answer.body)
-            self.assertIn(b"\r\na=chatroom\r\n", answer.body)
+            self.assertIn(b"\r\na=chatroom:nickname private-messages\r\n", answer.body)
             self.assertRegex(answer.to.tag or "", r"\As1\.")
             self.assertNobodyIsLeft()
             self.joined("bob", room="sip:conf2@conf.example.com").send("BYE")

@@ -66,12 +66,12 @@ class SettingsTests(SynchronousTestCase):
             grace = 3.5
             chunk_timeout = 4.5
             queue_octets = 5
-            max_message_octets = 6
             max_rooms = 7
             [conference]
             ad_hoc = false
             max_participants = 8
             plain_text = false
+            max_message_octets = 6
             """,
             "the test",
         )
@@ -83,8 +83,8 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual((server.name, server.msrp_host), ("eins", "chat.example.com"))
         self.assertEqual(server.msrp_port, 2800)
         self.assertEqual((server.ack_timeout, server.msrp_timeout, server.grace), (1.5, 2.5, 3.5))
-        self.assertEqual((server.ad_hoc, server.plain_text), (False, False))
-        self.assertEqual((server.max_rooms, server.max_participants), (7, 8))
+        self.assertEqual((server.ad_hoc, server.room.plain_text), (False, False))
+        self.assertEqual((server.max_rooms, server.room.max_participants), (7, 8))
         self.assertEqual(server.limits, Limits(5, 6, 4.5))
 
 

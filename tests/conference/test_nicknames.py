@@ -1,0 +1,105 @@
+"""Nicknames: whose they are, and what is none (RFC 7701 §7)."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from msrpconf.conference.nicknames import MAX_KEPT, Nicknames, read_use_nickname
+from msrpconf.protocols.msrp.session import Refusal
+
+ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
+
+
+class NicknameTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.names = Nicknames(self.clock, quarantine=60.0)
+
+    def use(self, device: str, user: str, text: str) -> int:
+        refusal = self.names.use(device, user, f'"{text}"'.encode())
+        return 200 if refusal is None else refusal.status
+
+    def test_taken_and_shown_as_prepared(self) -> None:
+        self.assertEqual(self.use("phone", ALICE, "  Alice   the  great "), 200)
+        self.assertEqual(self.names.of("phone"), "Alice the great")
+
+    def test_another_user_cannot_have_it_in_any_case_of_letters(self) -> None:
+        self.use("phone", ALICE, "Ally")
+        self.assertEqual(self.use("b", BOB, "ALLY"), 425)
+        self.assertEqual(self.use("b", BOB, "ally "), 425)
+        self.assertIsNone(self.names.of("b"))
+
+    def test_the_same_user_on_two_devices(self) -> None:
+        self.use("phone", ALICE, "Ally")
+        self.assertIsNone(self.names.of("laptop"))
+        self.assertEqual(self.use("laptop", ALICE, "ALLY"), 200)
+        self.use("phone", ALICE, "Other")
+        self.assertEqual(self.use("b", BOB, "Ally"), 425)
+        self.use("laptop", ALICE, "")
+        self.assertEqual(self.use("b", BOB, "Ally"), 200)
+
+    def test_change_releases_the_old_one_only_once_accepted(self) -> None:
+        self.use("b", BOB, "Bobby")
+        self.use("phone", ALICE, "Ally")
+        self.assertEqual(self.use("phone", ALICE, "bobby"), 425)
+        self.assertEqual(self.names.of("phone"), "Ally")
+        self.assertEqual(self.use("phone", ALICE, "Alicia"), 200)
+        self.assertEqual(self.use("b", BOB, "Ally"), 200)
+
+    def test_reserved_words(self) -> None:
+        self.assertEqual(self.use("phone", ALICE, "Moderator"), 425)
+
+    def test_malformed(self) -> None:
+        for value in (
+            b'"open',
+            b'"',
+            b'"in"side"',
+            b'"bad \\escape"',
+            b'"ends with \\"',
+            b"",
+            b'ba"re',
+            b"\xff\xfe",
+            b'"\x01"',
+            b'"   "',
+            b'"' + b"x" * 1024 + b'"',
+        ):
+            refusal = self.names.use("phone", ALICE, value)
+            assert isinstance(refusal, Refusal), value
+            self.assertEqual(refusal.status, 424, value)
+
+    def test_bare_and_escaped(self) -> None:
+        self.assertEqual(read_use_nickname(b"Ally"), "Ally")
+        self.assertEqual(read_use_nickname(rb'"A \"B\" \\C"'), 'A "B" \\C')
+        self.assertEqual(read_use_nickname("“Ünï”".encode()), "“Ünï”")
+
+    def test_kept_for_who_left(self) -> None:
+        self.use("phone", ALICE, "Ally")
+        self.names.left("phone", ALICE)
+        self.assertEqual(self.use("b", BOB, "ally"), 425)
+        self.clock.advance(59)
+        self.assertEqual(self.names.returned("new phone", ALICE), "Ally")
+        self.assertEqual(self.names.of("new phone"), "Ally")
+        self.assertIsNone(self.names.returned("laptop", ALICE))
+
+    def test_free_after_the_quarantine(self) -> None:
+        self.use("phone", ALICE, "Ally")
+        self.names.left("phone", ALICE)
+        self.clock.advance(60)
+        self.assertEqual(self.use("b", BOB, "ally"), 200)
+        self.assertIsNone(self.names.returned("phone", ALICE))
+
+    def test_what_is_kept_is_bounded(self) -> None:
+        for n in range(MAX_KEPT + 10):
+            self.use(f"d{n}", f"sip:u{n}@example.com", f"nick{n}")
+            self.names.left(f"d{n}", f"sip:u{n}@example.com")
+        self.assertEqual(len(self.names._kept), MAX_KEPT)
+
+    @given(st.binary(max_size=60))
+    @settings(deadline=None, max_examples=200)
+    def test_anything_is_a_nickname_or_refused(self, value: bytes) -> None:
+        refusal = Nicknames(Clock()).use("phone", ALICE, value)
+        if refusal is not None:
+            self.assertIn(refusal.status, (424, 425))
