@@ -69,7 +69,9 @@ class Nicknames:
         self._reserved = {Nickname.prepare(word).key for word in reserved}
         self._used: dict[Hashable, Nickname] = {}
         self._owners: dict[str, tuple[str, int]] = {}
+        # By user, the oldest first, and the users by the nickname's key.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._keepers: dict[str, str] = {}
 
     def of(self, device: Hashable) -> str | None:
         """The nickname that is in use on a device."""
@@ -104,14 +106,15 @@ class Nicknames:
         nickname = self._release(device)
         if nickname is None or nickname.key in self._owners:
             return
-        self._kept.pop(user, None)
+        self._forget(user)
         self._kept[user] = _Kept(nickname, user, self._clock.seconds() + self._quarantine)
+        self._keepers[nickname.key] = user
         while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+            self._forget(next(iter(self._kept)))
 
     def returned(self, device: Hashable, user: str) -> str | None:
         """A user is back: give the nickname that was kept, if any."""
-        kept = self._kept.pop(user, None)
+        kept = self._forget(user)
         if kept is None or kept.until <= self._clock.seconds():
             return None
         self._take(device, user, kept.nickname)
@@ -122,15 +125,25 @@ class Nicknames:
         if owner is not None:
             return owner[0]
         now = self._clock.seconds()
-        for user in [user for user, kept in self._kept.items() if kept.until <= now]:
-            del self._kept[user]
-        return next((each.user for each in self._kept.values() if each.nickname.key == key), None)
+        while self._kept:
+            oldest = next(iter(self._kept.values()))
+            if oldest.until > now:
+                break
+            self._forget(oldest.user)
+        return self._keepers.get(key)
 
     def _take(self, device: Hashable, user: str, nickname: Nickname) -> None:
         self._used[device] = nickname
         _, devices = self._owners.get(nickname.key, (user, 0))
         self._owners[nickname.key] = (user, devices + 1)
-        self._kept.pop(user, None)
+        self._forget(user)
+
+    def _forget(self, user: str) -> _Kept | None:
+        """Keep a nickname no longer for who has left."""
+        kept = self._kept.pop(user, None)
+        if kept is not None:
+            del self._keepers[kept.nickname.key]
+        return kept
 
     def _release(self, device: Hashable) -> Nickname | None:
         nickname = self._used.pop(device, None)

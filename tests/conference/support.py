@@ -352,7 +352,7 @@ class ControlTestCase(SynchronousTestCase):
     def configure(self, **settings: object) -> None:
         """Change what the operator decided: about the server, or about all rooms."""
         names = {each.name for each in fields(RoomSettings)}
-        of_rooms = {key: settings.pop(key) for key in names & settings.keys()}
+        of_rooms: dict[str, Any] = {key: settings.pop(key) for key in names & settings.keys()}
         room = evolve(self.control.settings.room, **of_rooms)
         self.control.settings = evolve(self.control.settings, room=room, **settings)  # type: ignore[arg-type]
         for each in self.registry.rooms.values():
