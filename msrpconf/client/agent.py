@@ -96,6 +96,7 @@ class UserAgent:
             reactor, self._transport, on_request=self._requested, on_ack=lambda ack, flow: None
         )
         self._transport.on_message = self.layer.receive
+        self._transport.on_flow_lost = self.layer.flow_lost
         self._requests = RequestSender(self.layer, self._locate, self._transport.is_alive)
         self._msrp = MsrpFactory(
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)

@@ -58,6 +58,7 @@ class FocusService(Service):
             max_server_transactions=max_transactions,
         )
         self.transport.on_message = self.layer.receive
+        self.transport.on_flow_lost = self.layer.flow_lost
         self.layer.on_refused = self.focus.refused
         self.focus.local_address = self.local_address
         self.focus.sender = RequestSender(

@@ -6,13 +6,13 @@ INVITE (RFC 6026 figure 5)::
         |                |--2xx--> ACCEPTED (each 2xx goes to the TU) --timer M--> TERMINATED
         |                +--300-699, ACK sent--> COMPLETED --timer D--> TERMINATED
         | timer A: the request again
-        +--timer B, or it could not be sent--> TERMINATED
+        +--timer B, it could not be sent, or its connection is lost--> TERMINATED
 
 All others (RFC 3261 figure 6)::
 
     TRYING --1xx--> PROCEEDING --200-699--> COMPLETED --timer K--> TERMINATED
         | timer E: the request again, in both
-        +--timer F, or it could not be sent--> TERMINATED
+        +--timer F, it could not be sent, or its connection is lost--> TERMINATED
 
 Timers A, D, E and K have no length where the transport is reliable: A and E never ring, and what
 D or K would end is ended at once.
@@ -45,6 +45,8 @@ class ClientContext:
     timers: Timers
     cancel: Callable[[InviteClientTransaction, Request], None]
     """Sends a CANCEL in a transaction of its own, to where the INVITE went."""
+    sent: Callable[[ClientTransaction], None]
+    """Notes that a request has gone, by the transaction's flow."""
     forget: Callable[[ClientTransaction], None]
 
 
@@ -55,9 +57,9 @@ class ClientTransaction:
     None until it is sent. `on_response`, set by the TU, gets every response of the server,
     repetitions left out, but for the 2xx to an INVITE, of which each must be acknowledged. What
     ends without a response ends with one that we make, whose flow is None: 408 when time is
-    up, 503 when the request could not be sent, 487 when a cancelled INVITE gets no answer.
-    Never before `TransactionLayer.request` has returned. `on_terminated` is called when the
-    transaction leaves the table.
+    up, 503 when the request could not be sent or the connection that it went by was lost, 487
+    when a cancelled INVITE gets no answer. Never before `TransactionLayer.request` has returned.
+    `on_terminated` is called when the transaction leaves the table.
     """
 
     __slots__ = (
@@ -95,7 +97,7 @@ class ClientTransaction:
         self.on_response = on_response
         self.on_terminated: Callable[[], None] | None = None
         self.error: TransportError | None = None
-        """Why the request could not be sent, where that was it."""
+        """Why the request could not be sent or got no response, where the transport was it."""
         self._context = context
         self._sending: Deferred[Flow] | None = None
         self._sent: Sent | None = None
@@ -135,6 +137,16 @@ class ClientTransaction:
         """For the layer: a response that matches."""
         raise NotImplementedError
 
+    def flow_lost(self) -> None:
+        """For the layer: the connection that the request went by is gone.
+
+        With it go the responses (RFC 3261 section 17.1.4). But who has sent a first one is
+        there, and may make a connection for the next (section 18.2.2): it is waited for.
+        """
+        if self.state is self.first_state:
+            self.error = TransportError(f"{self.target}: the connection was lost before an answer")
+            self._set_alarm(self._context.alarms.set(0, self._unsendable))
+
     def stop(self) -> None:
         """For the layer, when it closes: nothing is sent and no hook is called any more."""
         self.on_response = self.on_terminated = None
@@ -143,6 +155,9 @@ class ClientTransaction:
     def _started(self, flow: Flow) -> None:
         self.flow = flow
         self._sending = None
+        if self.state is State.TERMINATED:
+            return
+        self._context.sent(self)
         if not flow.reliable and self.state is self.first_state:
             self._repeat_alarm = self._context.alarms.set(self._interval, self._repeat)
 

@@ -48,7 +48,7 @@ class ConnectionPool:
     """Makes, accepts, finds and closes connections.
 
     `reactor` makes connections; `clock` times those that are there. `on_message` and
-    `on_malformed` get what comes by them.
+    `on_malformed` get what comes by them; `on_flow_lost` is told once nothing does any more.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class ConnectionPool:
         limits: ConnectionLimits,
         on_message: Callable[[Message, Flow], None],
         on_malformed: Callable[[SipParseError, Flow], None],
+        on_flow_lost: Callable[[Flow], None],
         *,
         trace: Tracer | None = None,
         tls_server: TlsServer = None,
@@ -68,6 +69,7 @@ class ConnectionPool:
         self._limits = limits
         self._on_message = on_message
         self._on_malformed = on_malformed
+        self._on_flow_lost = on_flow_lost
         self._trace = trace
         self._tls_server = tls_server
         self._tls_client = tls_client
@@ -161,6 +163,7 @@ class ConnectionPool:
         key = flow.transport, flow.remote
         if self._by_remote.get(key) is connection:
             del self._by_remote[key]
+        self._on_flow_lost(flow)
 
     def lost(self, connection: SipConnection) -> None:
         self._open.discard(connection)

@@ -6,6 +6,7 @@ focus, the presence agent, a client. It keeps time by a clock and has no socket:
     transport = TransportLayer(reactor)
     layer = TransactionLayer(reactor, transport, on_request=..., on_ack=...)
     transport.on_message = layer.receive
+    transport.on_flow_lost = layer.flow_lost
 
 The TU answers requests through the `ServerTransaction` that `on_request` is called with, and sends
 requests by `request`. The ACK for a 2xx is a request without a transaction: it comes by `on_ack`,
@@ -21,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpconf.protocols.sip.carried import Carried
 from msrpconf.protocols.sip.client_transaction import (
     ClientContext,
     ClientTransaction,
@@ -152,11 +154,17 @@ class TransactionLayer:
         self._server: dict[str, Absorber] = {}
         self._ongoing: dict[str, Absorber] = {}  # by what stays the same on every way
         self._client: dict[str, ClientTransaction] = {}
+        self._carried = Carried()
         self._server_context = ServerContext(
             transport, self._alarms, timers, self._replace_server, self._forget_ongoing
         )
         self._client_context = ClientContext(
-            transport, self._alarms, timers, self._send_cancel, self._forget_client
+            transport,
+            self._alarms,
+            timers,
+            self._send_cancel,
+            self._carried.add,
+            self._forget_client,
         )
 
     @property
@@ -177,6 +185,14 @@ class TransactionLayer:
             self._receive_request(message, flow)
         else:
             self._receive_response(message, flow)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """Takes from the transport that nothing comes by a connection any more.
+
+        What was sent by it, and has had no response, fails with 503 (RFC 3261 section 17.1.4).
+        """
+        for transaction in self._carried.take(flow):
+            transaction.flow_lost()
 
     def request(
         self,
@@ -226,6 +242,7 @@ class TransactionLayer:
         self._server.clear()
         self._ongoing.clear()
         self._client.clear()
+        self._carried.clear()
 
     # Requests
 
@@ -355,6 +372,7 @@ class TransactionLayer:
         self._start(transaction, invite.flow)
 
     def _forget_client(self, transaction: ClientTransaction) -> None:
+        self._carried.discard(transaction)
         if self._client.get(transaction.key) is transaction:
             del self._client[transaction.key]
 

@@ -35,6 +35,7 @@ from msrpconf.protocols.sip.message import (
 from msrpconf.protocols.sip.pool import ConnectionPool, TlsClient, TlsServer, Tracer
 from msrpconf.protocols.sip.sender import ErrorHook, Sent, TransportError
 from msrpconf.protocols.sip.sockets import WILDCARDS, bound_socket
+from msrpconf.protocols.sip.state import call_hook
 from msrpconf.protocols.sip.via import datagram_target, fill, stamp, stream_target
 
 _log = Logger()
@@ -76,6 +77,8 @@ class TransportLayer:
     ) -> None:
         self.on_message = on_message
         self.on_malformed = self.answer if on_malformed is None else on_malformed
+        self.on_flow_lost: Callable[[Flow], None] | None = None
+        """Told of each connection by which nothing comes any more."""
         self.malformed = 0
         """How many bad messages have come."""
         self._reactor = reactor
@@ -89,6 +92,7 @@ class TransportLayer:
             limits or ConnectionLimits(),
             self._deliver,
             self._malformed,
+            self._flow_lost,
             trace=trace,
             tls_server=tls_server,
             tls_client=tls_client,
@@ -325,6 +329,10 @@ class TransportLayer:
             self.on_message(message, flow)
         except Exception:
             _log.failure("a SIP message from {source} could not be handled", source=str(flow.peer))
+
+    def _flow_lost(self, flow: Flow) -> None:
+        if self.on_flow_lost is not None:
+            call_hook(self.on_flow_lost, flow)
 
     def _malformed(self, error: SipParseError, flow: Flow) -> None:
         self.malformed += 1

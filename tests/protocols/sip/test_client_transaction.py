@@ -137,6 +137,53 @@ class SendingTests(ClientTransactionTestCase):
         self.assertIs(transaction.state, State.COMPLETED)
 
 
+class LostConnectionTests(ClientTransactionTestCase):
+    """RFC 3261 section 17.1.4."""
+
+    def lose(self, transport: str = "tcp") -> None:
+        self.layer.flow_lost(FLOWS[transport])
+        self.clock.advance(0)
+
+    def test_without_a_response_it_fails(self) -> None:
+        for method in ("INVITE", "OPTIONS"):
+            with self.subTest(method):
+                self.log.clear()
+                transaction = self.request(method, "tcp")
+                self.lose()
+                self.assertEqual(self.log, [503, "terminated"])
+                self.assertIn("was lost", str(transaction.error))
+                self.assertEqual(self.layer.client_transactions, 0)
+
+    def test_who_has_answered_is_waited_for(self) -> None:
+        """It may make a new connection for its final response (section 18.2.2)."""
+        transaction = self.request("INVITE", "tcp")
+        self.respond(transaction, 180)
+        self.lose()
+        self.assertEqual(self.log, [180])
+        self.respond(transaction, 200)
+        self.assertEqual(self.log, [180, 200])
+
+    def test_others_go_on(self) -> None:
+        self.request("OPTIONS", "udp")
+        transaction = self.request("OPTIONS", "tcp")
+        self.layer.flow_lost(Flow("tcp", UDP.local, UDP.remote, 8))
+        self.lose("udp")
+        self.assertEqual(self.log, [])
+        self.respond(transaction, 200)
+        self.assertEqual(self.log, [200, "terminated"])
+
+    def test_nothing_is_kept_of_what_has_ended(self) -> None:
+        for status in (200, 404):
+            for method in ("INVITE", "OPTIONS"):
+                self.respond(self.request(method, "tcp"), status)
+        self.request("OPTIONS", "tcp")
+        self.seconds(40)
+        self.assertEqual(len(self.layer._carried), 0)
+        self.request("OPTIONS", "tcp")
+        self.layer.stop()
+        self.assertEqual(len(self.layer._carried), 0)
+
+
 class InviteTests(ClientTransactionTestCase):
     def test_repeated_over_udp_timers_a_and_b(self) -> None:
         self.request("INVITE")

@@ -17,6 +17,7 @@ from msrpconf.protocols.sip.transaction import (
 )
 from msrpconf.protocols.sip.transport import TransportLayer
 from msrpconf.protocols.sip.uri import parse_uri
+from tests.protocols.sip.fakes import make_request
 from tests.protocols.sip.peers import TransportTestCase, reactor
 
 
@@ -31,6 +32,7 @@ class Server:
             reactor, self.transport, on_request=self.requested, on_ack=self.on_ack
         )
         self.transport.on_message = self.layer.receive
+        self.transport.on_flow_lost = self.layer.flow_lost
 
     def requested(self, transaction: ServerTransaction) -> None:
         request = transaction.request
@@ -69,6 +71,7 @@ class Client:
             on_ack=lambda ack, flow: None,
         )
         self.transport.on_message = self.layer.receive
+        self.transport.on_flow_lost = self.layer.flow_lost
 
     async def join(self, room: str) -> tuple[Dialog, Response]:
         uri = parse_uri(room)
@@ -123,3 +126,25 @@ class SessionTests(TransportTestCase):
 
     async def test_tcp_ipv6(self) -> None:
         await self.session("tcp:[::1]:0", "tcp:[::1]:0")
+
+
+class LostConnectionTests(TransportTestCase):
+    """RFC 3261 section 17.1.4: no response comes by a connection that is gone."""
+
+    async def test_a_request_without_a_response_fails_at_once(self) -> None:
+        client, server = Client(), self.tcp_server()
+        self.addCleanup(client.transport.stop)
+        self.addCleanup(client.layer.stop)
+        for method in ("INVITE", "OPTIONS"):
+            request = make_request(method)
+            request.headers.remove("Via")
+            transaction = client.layer.request(request, server.address)
+            answered = transaction.when_final()
+            peer = await server.next()
+            await peer.next()
+            peer.wire.loseConnection()
+            self.assertEqual((await answered).status, 503)
+            self.assertEqual(
+                str(transaction.error),
+                f"{server.address}: the connection was lost before an answer",
+            )
