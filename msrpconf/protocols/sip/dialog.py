@@ -13,7 +13,8 @@ from attrs import evolve, frozen
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import NameAddr
 from msrpconf.protocols.sip.message import Headers, Message, Request, Response
-from msrpconf.protocols.sip.uri import URI, SipURI
+from msrpconf.protocols.sip.outgoing import for_request_line
+from msrpconf.protocols.sip.uri import URI
 
 TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
 """The methods whose Contact replaces the remote target (RFC 3261, RFC 3311, RFC 6665)."""
@@ -101,8 +102,9 @@ class Dialog:
     ) -> tuple[Dialog, Request]:
         """A new request in the dialog, and the dialog after it (section 12.2.1.1).
 
-        It has Route, From, To, Call-ID and CSeq, and then `headers`; Via and Max-Forwards come
-        with its transaction, and a target refresh request wants a Contact among `headers`.
+        It has Route, From, To, Call-ID and CSeq, and then `headers`; Via, Max-Forwards and the
+        form for a strict router come with its transaction (`outgoing`), and a target refresh
+        request wants a Contact among `headers`.
         """
         after = evolve(self, local_cseq=self.local_cseq + 1)
         return after, after._request(method, after.local_cseq, headers, body)
@@ -119,24 +121,14 @@ class Dialog:
     def _request(
         self, method: str, cseq: int, headers: Iterable[tuple[str, str]], body: bytes
     ) -> Request:
-        uri, routes = self._routing()
-        fields = Headers([("Route", route) for route in routes])
+        fields = Headers([("Route", route) for route in self.route_set])
         fields.add("From", _with_tag(self.local_uri, self.local_tag))
         fields.add("To", _with_tag(self.remote_uri, self.remote_tag))
         fields.add("Call-ID", self.call_id)
         fields.add("CSeq", f"{cseq} {method}")
         for name, value in headers:
             fields.add(name, value)
-        return Request(method, uri, fields, body)
-
-    def _routing(self) -> tuple[URI, tuple[str, ...]]:
-        """Request-URI and Route values; a first hop without `lr` gets them as RFC 2543 has it."""
-        if not self.route_set:
-            return _for_request_line(self.remote_target), ()
-        first = NameAddr.parse(self.route_set[0]).uri
-        if isinstance(first, SipURI) and not first.has_parameter("lr"):
-            return _for_request_line(first), (*self.route_set[1:], f"<{self.remote_target}>")
-        return _for_request_line(self.remote_target), self.route_set
+        return Request(method, for_request_line(self.remote_target), fields, body)
 
     def accept(self, request: Request) -> Dialog:
         """The dialog after `request`, which came in it, ACK and CANCEL apart (section 12.2.2).
@@ -182,10 +174,3 @@ def _is_secure(request: Request, sent: Message) -> bool:
     return request.uri.scheme == "sips" and (
         "Via" not in sent.headers or sent.top_via.transport == "TLS"
     )
-
-
-def _for_request_line(uri: URI) -> URI:
-    """`uri` without what a Request-URI must not have (section 19.1.1, table 1)."""
-    if not isinstance(uri, SipURI) or not (uri.headers or uri.has_parameter("method")):
-        return uri
-    return evolve(uri.without_parameters("method"), headers=())

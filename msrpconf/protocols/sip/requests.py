@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.outgoing import next_hop
 from msrpconf.protocols.sip.transaction import TransactionLayer
-from msrpconf.protocols.sip.uri import URI, SipURI
+from msrpconf.protocols.sip.uri import URI
 
 Locator = Callable[[URI], "Deferred[list[Address]]"]
 """Gives the addresses that a URI may be reached at, the best first (RFC 3263)."""
@@ -46,7 +47,7 @@ class RequestSender:
             if transaction.error is None:
                 return over_flow
         try:
-            addresses = yield self._locate(_next_hop(request))
+            addresses = yield self._locate(next_hop(request))
         except LocateError as error:
             return request.response(503, f"No way to {request.uri}: {error}")
         response: Response = request.response(503, f"No address for {request.uri}")
@@ -70,15 +71,5 @@ class RequestSender:
         if flow is not None and self._is_alive(flow):
             yield self._layer.send_ack(ack, flow.peer, flow)
             return
-        addresses = yield self._locate(_next_hop(ack))
+        addresses = yield self._locate(next_hop(ack))
         yield self._layer.send_ack(ack, addresses[0])
-
-
-def _next_hop(request: Request) -> URI:
-    """Where a request goes first: its topmost Route if there is one, else its URI."""
-    # A strict router's URI is in the request line already, by the dialog's doing,
-    # and what is left of its Route has the URI of whom it routes to.
-    for route in request.routes[:1]:
-        if isinstance(route.uri, SipURI) and route.uri.has_parameter("lr"):
-            return route.uri
-    return request.uri

@@ -39,6 +39,7 @@ from msrpconf.protocols.sip.identifiers import (
     stateless_tag,
 )
 from msrpconf.protocols.sip.message import Message, Request, Response
+from msrpconf.protocols.sip.outgoing import outgoing
 from msrpconf.protocols.sip.sender import MessageSender, Sent, TransportError
 from msrpconf.protocols.sip.server_transaction import (
     Absorber,
@@ -78,9 +79,6 @@ MERGED = "The same request has come by another way (RFC 3261 8.2.2.2)"
 
 OVERLOAD = "Too many transactions here: try again later"
 """The reason of a 503."""
-
-MAX_FORWARDS = 70
-"""What a request without Max-Forwards gets (RFC 3261 section 8.1.1.6)."""
 
 # Whatever a CANCEL may mean besides INVITE. It has no effect on them, but it gets 200.
 _OTHER_METHODS = (
@@ -203,17 +201,17 @@ class TransactionLayer:
     ) -> ClientTransaction:
         """Sends a request in a transaction of its own (RFC 3261 section 8.1.2).
 
-        A copy is sent: it gets a Via, and Max-Forwards where there is none. It goes over `flow`
-        while that is alive, else to `target`, whose host is numeric (see `locate`). Responses
-        come to `on_response`, which may be set later, in this turn of the reactor. Raises
-        ValueError for ACK and CANCEL: see `send_ack` and `ClientTransaction.cancel`.
+        A copy is sent: it gets a Via, and what else its hop wants (`outgoing`). It goes over
+        `flow` while that is alive, else to `target`, whose host is numeric (see `locate`).
+        Responses come to `on_response`, which may be set later, in this turn of the reactor.
+        Raises ValueError for ACK and CANCEL: see `send_ack` and `ClientTransaction.cancel`.
         """
         if request.method in ("ACK", "CANCEL"):
             raise ValueError(f"{request.method} has no transaction that a user may open")
         branch = new_branch()
         kind = InviteClientTransaction if request.method == "INVITE" else OtherClientTransaction
         transaction = kind(
-            _outgoing(request, target, branch),
+            outgoing(request, target, branch),
             target,
             self._client_context,
             f"{branch} {request.method}",
@@ -228,7 +226,7 @@ class TransactionLayer:
         The TU sends it again for every repetition of the 2xx. Gives the flow it took, or fails
         with `TransportError`.
         """
-        return self._sender.send_request(_outgoing(ack, target, new_branch()), target, flow)
+        return self._sender.send_request(outgoing(ack, target, new_branch()), target, flow)
 
     def stop(self) -> None:
         """Forgets all transactions and timers. Nothing is sent or called any more."""
@@ -375,15 +373,6 @@ class TransactionLayer:
         self._carried.discard(transaction)
         if self._client.get(transaction.key) is transaction:
             del self._client[transaction.key]
-
-
-def _outgoing(request: Request, target: Address, branch: str) -> Request:
-    headers = request.headers.copy()
-    # The host is the transport's to fill in: it alone knows which address this will leave from.
-    headers.prepend("Via", f"SIP/2.0/{target.transport.upper()} unsent.invalid;branch={branch}")
-    if "Max-Forwards" not in headers:
-        headers.add("Max-Forwards", str(MAX_FORWARDS))
-    return Request(request.method, request.uri, headers, request.body)
 
 
 def _has_cookie(request: Request) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
+from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.message import (
     Headers,
     Message,
@@ -13,6 +14,7 @@ from msrpconf.protocols.sip.message import (
     SipSyntaxError,
     parse_message,
 )
+from msrpconf.protocols.sip.outgoing import outgoing
 from msrpconf.protocols.sip.uri import parse_uri
 
 
@@ -246,7 +248,7 @@ class RoutingTests(SynchronousTestCase):
         )
         _, bye = callee.request("BYE")
         self.assertEqual(
-            lines(bye),
+            lines(outgoing(bye, Address("udp", "192.0.2.1", 5060), "z9hG4bK1")),
             [
                 "BYE sip:p3.middle.com",
                 "<sip:p2.example.com;lr>",
@@ -265,7 +267,7 @@ class RoutingTests(SynchronousTestCase):
         )
         _, request = dialog.request("METHOD")
         self.assertEqual(
-            lines(request),
+            lines(outgoing(request, Address("udp", "192.0.2.1", 5060), "z9hG4bK1")),
             [
                 "METHOD sip:proxy1",
                 "<sip:proxy2>",

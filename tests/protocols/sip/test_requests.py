@@ -78,7 +78,6 @@ class NextHopTests(SendingTestCase):
         self.send(request)
         [(sent, target, flow)] = self.wire.requests
         self.assertEqual((target, flow), (FIRST, None))
-        self.assertEqual(sent.raw_routes, request.raw_routes)
         return sent
 
     def test_without_routes_to_the_contact(self) -> None:
@@ -99,10 +98,25 @@ class NextHopTests(SendingTestCase):
         self.assertEqual(str(sent.uri), "sip:strict.example.com")
         self.assertEqual(sent.raw_routes, [f"<{CONTACT}>"])
 
-    def test_to_a_strict_router_by_way_of_a_loose_one(self) -> None:
+    def test_to_a_strict_router_before_a_loose_one(self) -> None:
+        """Not past it, to the one whose Route is the first then."""
+        request = bye("<sip:strict.example.com>", "<sip:loose.example.com;lr>")
+        sent = self.assertGoesTo(request, "sip:strict.example.com")
+        self.assertEqual(str(sent.uri), "sip:strict.example.com")
+        self.assertEqual(sent.raw_routes, ["<sip:loose.example.com;lr>", f"<{CONTACT}>"])
+
+    def test_to_a_loose_router_before_a_strict_one(self) -> None:
         routes = "<sip:loose.example.com;lr>", "<sip:strict.example.com>"
         sent = self.assertGoesTo(bye(*routes), "sip:loose.example.com;lr")
         self.assertEqual(str(sent.uri), CONTACT)
+        self.assertEqual(sent.raw_routes, list(routes))
+
+    def test_the_ack_of_a_2xx_to_a_strict_router(self) -> None:
+        self.places = {"sip:strict.example.com": [FIRST]}
+        ack = dialog("<sip:strict.example.com>", "<sip:loose.example.com;lr>").ack(1)
+        self.successResultOf(self.sender.send_ack(ack))
+        [(sent, target, _)] = self.wire.requests
+        self.assertEqual((str(sent.uri), target), ("sip:strict.example.com", FIRST))
 
 
 class FlowTests(SendingTestCase):
