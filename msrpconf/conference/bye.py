@@ -10,6 +10,7 @@ from msrpconf.conference.participant import Participant
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Response
+from msrpconf.visible import visible
 
 FLOW = "Flow"
 """Channel header: the focus's name for the connection that the client is on."""
@@ -40,8 +41,8 @@ def _answered(response: Response, participant: Participant) -> None:
             "BYE to {user} was answered {status} {reason} (Call-ID {call_id})",
             user=participant.identity,
             status=response.status,
-            reason=response.reason,
-            call_id=participant.dialog.call_id,
+            reason=visible(response.reason),
+            call_id=visible(participant.dialog.call_id),
         )
 
 
@@ -49,6 +50,6 @@ def _failed(failure: Failure, participant: Participant) -> None:
     log.warn(
         "BYE to {user} could not be sent: {error} (Call-ID {call_id})",
         user=participant.identity,
-        error=failure.getErrorMessage(),
-        call_id=participant.dialog.call_id,
+        error=visible(failure.getErrorMessage()),
+        call_id=visible(participant.dialog.call_id),
     )

@@ -45,6 +45,7 @@ from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.visible import visible
 
 __all__ = ["CONFERENCE", "FLOW", "ConferenceControl", "Connector"]
 
@@ -104,8 +105,8 @@ class ConferenceControl:
             user=_who(request),
             room=request.headers.get(CONFERENCE) or request.to.uri,
             status=result.status,
-            reason=result.reason,
-            call_id=request.call_id,
+            reason=visible(result.reason),
+            call_id=visible(request.call_id),
         )
         return request.response(
             result.status, result.reason, headers=result.headers, to_tag=self._new_tag()
@@ -143,7 +144,7 @@ class ConferenceControl:
             "expected: {user} in {room} (Call-ID {call_id})",
             user=user,
             room=uri,
-            call_id=dialog.call_id,
+            call_id=visible(dialog.call_id),
         )
         return self._answer_invite(request, participant, choice)
 
@@ -367,10 +368,10 @@ class ConferenceControl:
     def _log(self, what: str, participant: Participant) -> None:
         self.log.info(
             "{what}: {user} in {room} (Call-ID {call_id}; {count} in the room)",
-            what=what,
+            what=visible(what),
             user=participant.identity,
             room=participant.room.uri,
-            call_id=participant.dialog.call_id,
+            call_id=visible(participant.dialog.call_id),
             count=len(participant.room.participants),
         )
 

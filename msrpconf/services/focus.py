@@ -286,7 +286,7 @@ class Focus:
         self.log.warn(
             "{method} could not be passed on: {error} (Call-ID {call_id})",
             method=request.method,
-            error=failure.getErrorMessage(),
+            error=visible(failure.getErrorMessage()),
             call_id=visible(request.call_id),
         )
 
@@ -322,7 +322,7 @@ class Focus:
             try:
                 flow = Flow.parse(token)
             except ValueError:
-                self.log.warn("the server named a flow that is none: {token}", token=token)
+                self.log.warn("the server named a flow that is none: {token}", token=visible(token))
         return self.sender.send(request, flow)
 
     def stop(self) -> None:

@@ -119,11 +119,11 @@ class FakeChannel:
     def requests(self) -> list[Request]:
         return [message for message, _ in self.sent]
 
-    def answer(self, status: int = 200) -> None:
+    def answer(self, status: int = 200, reason: str | None = None) -> None:
         """Answer all that waits."""
         for message, answer in self.sent:
             if not answer.called:
-                answer.callback(message.response(status))
+                answer.callback(message.response(status, reason))
 
 
 class Client:

@@ -118,3 +118,22 @@ class LogTests(ControlTestCase):
                 f" never was (session {session} at 192.168.1.1:54321)",
             ],
         )
+
+    def test_no_call_id_breaks_a_line(self) -> None:
+        """What is no control character of ASCII may stand in one, octets that are no text too."""
+        alice = self.client("alice")
+        alice.call_id = "a\udcff\x85\u2028\x9b31m@home.com"
+        call_id = r"a\udcff\x85\u2028\x9b31m@home.com"
+        alice.invite()
+        alice.send("ACK")
+        alice.send("BYE")
+        alice.send("BYE")
+        alice.to = f"<{ROOM}>"
+        alice.invite()
+        self.clock.advance(5.1)
+        self.channel.answer(500, "\x1b[2J\udcff")
+        self.assertEqual(len(self.logged), 7)
+        for line in self.logged:
+            self.assertTrue(line.isprintable(), ascii(line))
+            self.assertIn(f"(Call-ID {call_id}", line)
+        self.assertIn(r"500 \x1b[2J\udcff", self.logged[-1])

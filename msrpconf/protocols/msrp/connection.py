@@ -23,6 +23,7 @@ from msrpconf.protocols.msrp.outgoing import OutgoingFrame
 from msrpconf.protocols.msrp.reception import SendReception
 from msrpconf.protocols.msrp.session import Refusal, Session
 from msrpconf.protocols.msrp.writer import Flusher, StreamWriter, Trace
+from msrpconf.visible import visible
 
 __all__ = [
     "Flusher",
@@ -176,9 +177,9 @@ class MsrpConnection(StreamWriter):
             method=head.method.decode("ascii"),
             owner="nobody here" if session is None else str(session.handler),
             peer=self.peer,
-            session=name.decode("ascii", "replace"),
+            session=visible(name.decode("ascii", "replace")),
             status=refusal.status,
-            comment=_line(refusal.comment).decode("utf-8"),
+            comment=visible(_line(refusal.comment).decode("utf-8")),
         )
         if head.method != b"REPORT" and head.failure_report != b"no":
             self.respond(head, refusal.status, refusal.comment)
