@@ -18,7 +18,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.channel import Channel, ChannelClosed
+from msrpconf.protocols.sip.client_transaction import hop_by_hop
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
 from msrpconf.protocols.sip.malformed import LineBudget
@@ -58,9 +59,16 @@ from msrpconf.visible import visible
 
 RETRY_AFTER = ("Retry-After", "10")
 
+SERVER_TIMEOUT = 30.0
+"""Seconds that the server may take to answer: less than a client waits (64*T1)."""
+
 _HOP_HEADERS = ("Via", "Max-Forwards", "Content-Length", "Authorization", "Proxy-Authorization")
 _BODY_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition")
 _DIALOG_HEADERS = frozenset({"via", "from", "to", "call-id", "cseq", "content-length"})
+
+
+class ServerTimeout(Exception):
+    """The server has not answered in time."""
 
 
 class Focus:
@@ -184,7 +192,16 @@ class Focus:
     def _ask(self, request: Request) -> Deferred[Response]:
         if self.channel is None:
             return fail(ChannelClosed("no server is connected to this focus"))
-        return self.channel.request(request)
+        answer = self.channel.request(request)
+        alarm = self._alarms.set(SERVER_TIMEOUT, answer.cancel)
+
+        def ended(result: Response | Failure) -> Response | Failure:
+            alarm.cancel()
+            if isinstance(result, Failure) and result.check(CancelledError):
+                raise ServerTimeout(f"the server has not answered for {SERVER_TIMEOUT:g} s")
+            return result
+
+        return answer.addBoth(ended)
 
     def _cancel(self, transaction: ServerTransaction) -> None:
         """End an INVITE that has no final response yet (RFC 3261 §9.2)."""
@@ -197,8 +214,15 @@ class Focus:
             return
         invite.answer(487)
         self._log_refusal(invite.request, 487, "cancelled by the caller")
-        # It arrives after the INVITE, however long that takes to be answered.
-        cancel = _for_channel(transaction.request)
+        self._take_back(transaction.request)
+
+    def _take_back(self, cancel: Request) -> None:
+        """Tell the server of an INVITE that it may still accept, and that nobody waits for.
+
+        The CANCEL arrives after the INVITE, however long that takes to be answered: whom the
+        INVITE has let in is sent out again.
+        """
+        cancel = _for_channel(cancel)
         self._ask(cancel).addErrback(self._not_passed_on, cancel)
 
     def _answered(
@@ -276,11 +300,23 @@ class Focus:
 
     def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
         """The channel gave no answer, or none that makes a response."""
+        if failure.check(ServerTimeout) is not None:
+            self._overdue(transaction)
+            return
         if failure.check(ChannelClosed) is None:
             self.log.failure("an answer of the server cannot be used", failure)
         if not transaction.answered:
             denied = Denied(503, "The conference server does not answer: try again", (RETRY_AFTER,))
             self._refuse(transaction, denied)
+
+    def _overdue(self, transaction: ServerTransaction) -> None:
+        """The server has not answered in time, and will be listened to no longer."""
+        if transaction.answered:
+            return
+        why = f"The conference server has not answered for {SERVER_TIMEOUT:g} s: try again"
+        self._refuse(transaction, Denied(504, why))
+        if transaction.request.method == "INVITE":
+            self._take_back(hop_by_hop("CANCEL", transaction.request))
 
     def _not_passed_on(self, failure: Failure, request: Request) -> None:
         self.log.warn(

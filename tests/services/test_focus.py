@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from msrpconf.conference.control import CONFERENCE, FLOW
+from msrpconf.conference.control import CONFERENCE, FLOW, ConferenceControl
+from msrpconf.conference.registry import ConferenceRegistry
+from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.headers import NameAddr
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import SipURI
+from tests.conference.support import msrp_lines, sdp
 from tests.services.support import (
     FROM_PROXY,
     HERE,
@@ -649,14 +652,60 @@ class UnavailableTests(FocusTestCase):
         self.assertIsNotNone(self.last().to.tag)
 
     def test_the_server_never_answers(self) -> None:
-        self.receive(sip())
+        self.receive(sip(cseq=7))
         self.receive(sip("OPTIONS", branch="z9hG4bKoptions"))
-        self.seconds(240.5)
-        self.assertEqual(self.wire.statuses, [100, 100, 408])
-        # It has given up for good; the BYE that follows is the server's affair.
+        self.seconds(29.5)
+        self.assertEqual(self.wire.statuses, [100, 100])
+        self.seconds(0.5)
+        self.assertEqual(self.wire.statuses[2:], [504, 504])
+        self.assertEqual(
+            [line.partition(": 504 ")[2] for line in self.refusals],
+            ["The conference server has not answered for 30 s: try again (Call-ID call-1)"] * 2,
+        )
+        # Should it let the client in all the same, it is to send it out again.
+        self.assertEqual(self.channel.methods, ["INVITE", "OPTIONS", "CANCEL"])
+        cancel = self.channel.asked[-1]
+        self.assertEqual((cancel.cseq.number, cancel.call_id), (7, "call-1"))
+        self.assertEqual((cancel.from_.tag, cancel.to.tag), ("a1", None))
+        self.assertNotIn("Via", cancel.headers)
+        # What it says then is not for the client.
+        statuses = len(self.wire.statuses)
         self.channel.answer(200, method="INVITE")
+        self.channel.answer(200, method="OPTIONS")
+        self.channel.answer(200, method="CANCEL")
         self.seconds(40)
-        self.assertNotIn(200, self.wire.statuses)
+        self.assertEqual(set(self.wire.statuses[statuses:]), {504})
+        self.assertEqual(self.failures, [])
+
+    def test_whom_the_server_lets_in_too_late_it_sends_out_again(self) -> None:
+        offer = sdp(*msrp_lines())
+        registry = ConferenceRegistry(self.clock)
+        settings = ServerSettings("local", "192.0.2.1", 2855)
+        control = ConferenceControl(registry, self.clock, settings, lambda session, uri: None)
+        self.receive(sip(body=offer))
+        self.seconds(30)
+        invite, cancel = self.channel.asked
+        self.assertEqual(control.handle(invite).status, 200)
+        self.assertEqual(len(registry.rooms), 1)
+        self.assertEqual(control.handle(cancel).status, 200)
+        self.assertEqual(registry.rooms, {})
+
+    def test_an_answer_in_time_stops_the_clock(self) -> None:
+        self.joined()
+        self.seconds(40)
+        self.assertEqual(self.refusals, [])
+        self.assertEqual(self.channel.methods, ["INVITE", "ACK"])
+
+    def test_what_was_cancelled_is_not_taken_back_again(self) -> None:
+        self.receive(sip())
+        self.receive(sip("CANCEL"))
+        self.seconds(31)
+        self.assertEqual(self.channel.methods, ["INVITE", "CANCEL"])
+        self.assertEqual({*self.wire.statuses}, {200, 487})
+        self.assertIn(
+            "CANCEL could not be passed on: the server has not answered for 30 s (Call-ID call-1)",
+            self.lines,
+        )
 
 
 class FromServerTests(FocusTestCase):
