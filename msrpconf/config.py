@@ -247,7 +247,7 @@ class Config:
         if "sip.trusted" in self.written:
             return
         for address in self.sip.listen:
-            if not ip_address(address.host).is_loopback:
+            if not _is_loopback(address):
                 yield (
                     f'[sip] listen: "{address}" is open to other hosts, and [sip] trusted does '
                     "not say which of them are believed; write the addresses of your SIP proxies, "
@@ -266,6 +266,17 @@ class Config:
                     'address = "chat.example.com"'
                 )
                 return
+        told, *_ = self.server.listen
+        if _is_loopback(told) and not all(map(_is_loopback, self.sip.listen)):
+            yield (
+                f'[server] listen: clients are told to connect to the first address, "{told}", '
+                "which leads nowhere on other hosts, and [sip] listen is open to those; write an "
+                'address that they can reach, or say it in address = "chat.example.com"'
+            )
+
+
+def _is_loopback(address: Address) -> bool:
+    return ip_address(address.host).is_loopback
 
 
 _TABLES: Mapping[str, type] = {

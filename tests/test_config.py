@@ -279,7 +279,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_trusted_must_be_written_to_listen_beyond_loopback(self) -> None:
         for listen in ("udp:192.0.2.1:5060", "tcp:0.0.0.0:5060", "udp:[::]:5060"):
-            text = f'[sip]\nlisten = ["udp:127.0.0.1:5060", "{listen}"]\n'
+            server = '[focus]\n[server]\naddress = "chat.example.com"\n'
+            text = f'{server}[sip]\nlisten = ["udp:127.0.0.1:5060", "{listen}"]\n'
             self.refused(text, f'[sip] listen: "{listen}" is open to other hosts')
             Config.parse(text + 'trusted = ["127.0.0.0/8"]', "x").check()
         error = self.assertRaises(ConfigError, Config.parse(text, "x").check)
@@ -294,6 +295,13 @@ class CheckTests(SynchronousTestCase):
             self.refused(text, f'[server] listen: "{listen}" is every address of this host')
             Config.parse(text + 'address = "chat.example.com"', "x").check()
         Config.parse('[focus]\n[server]\nlisten = ["tcp:192.0.2.1:2855"]', "x").check()
+
+    def test_clients_on_other_hosts_must_not_be_told_loopback(self) -> None:
+        sip = '[sip]\nlisten = ["udp:192.0.2.1:5060"]\ntrusted = ["192.0.2.0/24"]\n[focus]\n'
+        for server in ("", '[server]\nlisten = ["tcp:[::1]:2855", "tcp:192.0.2.1:2855"]'):
+            self.refused(sip + (server or "[server]"), "which leads nowhere on other hosts")
+        Config.parse(f'{sip}[server]\nlisten = ["tcp:192.0.2.1:2855"]', "x").check()
+        Config.parse(f'{sip}[server]\naddress = "chat.example.com"', "x").check()
 
     def test_focus_and_server_need_each_other(self) -> None:
         self.refused("[focus]", "[focus] alone runs no msrp-conference-server")
