@@ -17,7 +17,7 @@ from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.channel import Channel
-from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, Trace
+from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, Trace, session_id
 from msrpconf.protocols.msrp.outgoing import bodiless_send, new_message_id
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.msrp.uri import MsrpURI
@@ -114,7 +114,10 @@ class ServerService(Service):
         self._attempts.add(attempt)
         attempt.addBoth(self._attempted, attempt)
         attempt.addCallbacks(
-            self._connected, self._not_connected, callbackArgs=(session,), errbackArgs=(uri,)
+            self._connected,
+            self._not_connected,
+            callbackArgs=(session,),
+            errbackArgs=(session, uri),
         )
 
     def _attempted(self, result: T, attempt: Deferred[IProtocol]) -> T:
@@ -129,12 +132,16 @@ class ServerService(Service):
         connection.attach(session)
         session.forward(bodiless_send(new_message_id()))
 
-    def _not_connected(self, failure: Failure, uri: MsrpURI) -> None:
+    def _not_connected(self, failure: Failure, session: Session, uri: MsrpURI) -> None:
         # The participant's MSRP timer ends the wait; here is why.
         if not self.running:
             return
         self.log.warn(
-            "no MSRP connection to {uri}: {error}", uri=str(uri), error=failure.getErrorMessage()
+            "no MSRP connection to {uri} of {owner}: {error} (session {session})",
+            uri=str(uri),
+            owner=str(session.handler),
+            error=failure.getErrorMessage(),
+            session=session_id(session.local_path).decode("ascii"),
         )
 
 

@@ -311,7 +311,9 @@ class SocketTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         join(service, offer("passive", port))
         line = yield said
-        self.assertIn(f"no MSRP connection to msrp://127.0.0.1:{port}/client1;tcp: ", line)
+        uri = f"msrp://127.0.0.1:{port}/client1;tcp"
+        self.assertIn(f"no MSRP connection to {uri} of sip:alice@example.com in sip:", line)
+        self.assertRegex(line, r" \(session [0-9a-f]{30}\)$")
         self.assertIn("refused", line)
         yield left
         [bye] = self.channel.asked

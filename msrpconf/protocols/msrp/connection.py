@@ -234,7 +234,7 @@ class MsrpConnection(StreamWriter):
     def _never_bound(self) -> None:
         self._unbound_timer = None
         self.log.info(
-            "closing MSRP connection of {peer}: no session within {seconds} s",
+            "closing MSRP connection of {peer}: no session within {seconds:g} s",
             peer=self.peer,
             seconds=self._bind_timeout,
         )
