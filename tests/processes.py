@@ -28,6 +28,7 @@ _UNWANTED = frozenset({"NO_COLOR", "COLUMNS", "LINES"})
 
 _PROGRAMS = {
     "twistd": "from twisted.scripts.twistd import run; run()",
+    "trial": "from twisted.scripts.trial import run; run()",
     "msrpconf": "from msrpconf.cli import main; main(prog_name='msrpconf')",
 }
 
@@ -123,7 +124,14 @@ class ProcessCase(TestCase):
         return DeferredList([program.ended for program in left])
 
     def start(self, name: str, *arguments: str, terminal: bool = False) -> Program:
-        """Starts `twistd` or `msrpconf`; `terminal` gives it one, of 80 columns."""
+        """Starts `twistd`, `trial` or `msrpconf`; `terminal` gives it one, of 80 columns."""
+        return self._spawn(name, "-c", _PROGRAMS[name], *arguments, terminal=terminal)
+
+    def start_script(self, path: Path, *arguments: str) -> Program:
+        """Starts a Python program that is in a file."""
+        return self._spawn(path.name, str(path), *arguments)
+
+    def _spawn(self, name: str, *arguments: str, terminal: bool = False) -> Program:
         reactor: Any = import_module("twisted.internet.reactor")
         program = Program(name, reactor)
         environment = {
@@ -136,7 +144,7 @@ class ProcessCase(TestCase):
         reactor.spawnProcess(
             program,
             sys.executable,
-            [sys.executable, "-c", _PROGRAMS[name], *arguments],
+            [sys.executable, *arguments],
             environment,
             str(self.directory),
             usePTY=terminal,
