@@ -128,8 +128,8 @@ class SipConnection(TwistedProtocol):
         now = self._clock.seconds()
         if events:
             self._heard = now
-            self._owed_since = now if self._parser.buffered else None
-        elif self._owed_since is None and data.strip(b"\r\n"):
+            self._owed_since = None
+        if self._owed_since is None and self._parser.incomplete:
             self._owed_since = now
         for event in events:
             if self.usable:

@@ -42,6 +42,13 @@ class StreamParser:
         """How many octets wait for the rest of their message."""
         return len(self._buffer)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether a message has begun that is not whole yet; line breaks alone begin none."""
+        if self._head is not None:
+            return True
+        return bool(self._buffer) and not b"\r\n\r\n".startswith(self._buffer)
+
     def receive_data(self, data: bytes) -> list[Message | SipParseError | KeepAlive]:
         """What `data`, the next octets of the stream, completes. Raises nothing."""
         events: list[Message | SipParseError | KeepAlive] = []

@@ -195,6 +195,23 @@ class TimeTests(TransportTestCase):
         clock.pump([5] * 20)
         await self.assertAlive(peer)
 
+    async def test_line_breaks_after_a_message_are_no_half_message_either(self) -> None:
+        _, clock, peer = await self.start(message_timeout=30)
+        await self.write(peer, octets("TCP", "127.0.0.1") + b"\r\n")
+        clock.pump([5] * 20)
+        await self.assertAlive(peer)
+
+    async def test_a_body_that_never_begins(self) -> None:
+        whole = octets("TCP", "127.0.0.1")
+        for rest in (b"", b"\r\n"):
+            _, clock, peer = await self.start(message_timeout=30)
+            await self.write(peer, whole + whole.replace(b"Length: 0", b"Length: 99"))
+            clock.pump([5] * 5)
+            await self.write(peer, rest)
+            self.assertFalse(peer.lost.called)
+            clock.pump([5] * 2)
+            await peer.lost
+
     async def test_a_connection_of_ours_owes_nothing(self) -> None:
         clock = Clock()
         element = self.element(clock=clock, limits=ConnectionLimits(message_timeout=30))

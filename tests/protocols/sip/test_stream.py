@@ -40,6 +40,25 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(len(self.parser.receive_data(OPTIONS[30:])), 1)
         self.assertEqual(self.parser.buffered, 0)
 
+    def test_when_a_message_is_incomplete(self) -> None:
+        self.assertFalse(self.parser.incomplete)
+        head, _, body = OPTIONS.partition(b"\r\n\r\n")
+        for data, incomplete in (
+            (b"\r\n", False),
+            (b"\r", False),
+            (b"\n", False),
+            (head[:1], True),
+            (head[1:], True),
+            (b"\r\n\r", True),
+            (b"\n", True),  # the whole body is missing
+            (body[:2], True),
+            (body[2:], False),
+            (head + b"\r\n\r\n", True),
+            (body + b"\r\n", False),
+        ):
+            self.parser.receive_data(data)
+            self.assertIs(self.parser.incomplete, incomplete, data)
+
     def test_one_octet_at_a_time(self) -> None:
         data = b"\r\n" + OPTIONS + b"\r\n\r\n\r\n" + OPTIONS
         events = [event for octet in data for event in self.parser.receive_data(bytes([octet]))]
