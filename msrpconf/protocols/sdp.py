@@ -23,6 +23,8 @@ MAX_SDP = 65536
 MAX_MEDIA = 64
 
 _NO_TIME = (("t", "0 0"),)
+# Attributes that a refused line keeps (RFC 5547 §8.3).
+_KEPT = frozenset(("file-selector", "file-transfer-id"))
 
 
 class SdpError(ValueError):
@@ -142,8 +144,12 @@ class MediaDescription(_Attributed):
     other: tuple[tuple[str, str], ...] = ()
 
     def refused(self) -> MediaDescription:
-        """The line that refuses this one in an answer (RFC 3264 §6)."""
-        return MediaDescription(self.media, 0, self.protocol, self.formats)
+        """The line that refuses this one in an answer (RFC 3264 §6).
+
+        That of a file still says which one it is (RFC 5547 §8.3).
+        """
+        kept = tuple(each for each in self.attributes if each[0] in _KEPT)
+        return MediaDescription(self.media, 0, self.protocol, self.formats, kept)
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(letter, value) of all its lines, in the order of the standard."""

@@ -29,14 +29,19 @@ ALLOW = ("Allow", ", ".join(METHODS))
 SUPPORTED: frozenset[str] = frozenset()
 """Option tags that a request may Require of us, in lower case."""
 
-ACCEPT = ("Accept", "application/sdp, multipart/mixed, multipart/alternative")
+_BODIES = (
+    "application/sdp",
+    "multipart/mixed",
+    "multipart/alternative",
+    "multipart/related",  # RFC 5547 §8.8: a file's description with its icon
+)
+
+ACCEPT = ("Accept", ", ".join(_BODIES))
 ACCEPT_ENCODING = ("Accept-Encoding", "identity")
 ACCEPT_LANGUAGE = ("Accept-Language", "en")
 
 MAX_ROOM = 255
 """Characters that the name of a room may have: rooms are kept, and named in every log line."""
-
-_BODIES = {"application/sdp", "multipart/mixed", "multipart/alternative"}
 
 
 @frozen

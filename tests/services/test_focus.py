@@ -209,7 +209,10 @@ class AnswerTests(FocusTestCase):
         self.assertTrue(response.contacts[0].has_parameter("isfocus"))
         for name, value in (
             ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"),
-            ("Accept", "application/sdp, multipart/mixed, multipart/alternative"),
+            (
+                "Accept",
+                "application/sdp, multipart/mixed, multipart/alternative, multipart/related",
+            ),
             ("Accept-Encoding", "identity"),
             ("Accept-Language", "en"),
             ("Supported", ""),

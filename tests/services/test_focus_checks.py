@@ -275,7 +275,7 @@ class BodyTests(FocusTestCase):
         )
         self.assertEqual(
             response.headers.get("Accept"),
-            "application/sdp, multipart/mixed, multipart/alternative",
+            "application/sdp, multipart/mixed, multipart/alternative, multipart/related",
         )
         self.assertNotIn("Accept-Encoding", response.headers)
 
