@@ -40,6 +40,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def _without_numbers(line: str) -> str:
+    """A line of a trace without what differs from run to run: numbers, identifiers, ports."""
+    return re.sub(r":N\b", "", re.sub(r"[0-9a-f]{14,}|\d+", "N", line))
+
+
 class LinkTests(SynchronousTestCase):
     def test_every_link_leads_somewhere(self) -> None:
         for page in PAGES:
@@ -121,6 +126,24 @@ class ScriptTests(ProcessCase):
         for page in PAGES:
             for name in blocks(page, "python"):
                 self.assertIn(f'"{page.name}", "{name}"', tests)
+
+    @inlineCallbacks
+    def test_the_trace_in_the_tutorial(self) -> Generator[Deferred[Any], Any, None]:
+        text = (ROOT / "doc" / "tutorial.md").read_text("utf-8")
+        section = text.partition("\n## Reading a trace\n")[2]
+        told = [line for _, block in _FENCED.findall(section) for line in block.splitlines()]
+        _, room = yield self.start_server()
+        trace = "--trace", "sip,msrp"
+        bob = self.start("msrpconf", "chat", room, "--as", "bob", "--plain", *trace)
+        yield bob.shows("You are in")
+        alice = self.start(
+            "msrpconf", "send", room, "--as", "alice", "--name", "Alice", *trace, "Hi, I'm Alice!"
+        )
+        yield alice.ends()
+        yield bob.shows("alice@127.0.0.1: Hi, I'm Alice!\n    -------")
+        shown = {_without_numbers(line) for line in (alice.errors + bob.errors).splitlines()}
+        for line in told:
+            self.assertIn(_without_numbers(line), shown)
 
     @inlineCallbacks
     def test_hello(self) -> Generator[Deferred[Any], Any, None]:
