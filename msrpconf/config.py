@@ -23,6 +23,7 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from msrpconf import config_values as values
+from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
 from msrpconf.config_values import Network, UnexpectedValue
 from msrpconf.protocols.sip.flow import Address
@@ -161,6 +162,10 @@ class ConferenceConfig:
     rate: float = _key(20.0, values.rate)
     burst: int = _key(100, values.count)
     close_on_flood: bool = _key(False, values.boolean)
+    ad_hoc_owner: bool = _key(True, values.boolean)
+    may_invite: Role = _key(Role.PARTICIPANT, values.role)  # noqa: RUF009
+    may_change_subject: Role = _key(Role.MODERATOR, values.role)  # noqa: RUF009
+    may_see_others: Role = _key(Role.VISITOR, values.role)  # noqa: RUF009
 
     @property
     def room(self) -> RoomSettings:

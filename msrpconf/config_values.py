@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
 from msrpconf.conference.nicknames import Nickname
+from msrpconf.conference.roles import Role
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, bracket, unbracket
 from msrpconf.protocols.sip.grammar import is_token, parse_host
@@ -197,6 +198,15 @@ def nickname(text: str) -> str:
     except ValueError:
         raise UnexpectedValue('nicknames such as "Operator"', text) from None
     return text
+
+
+def role(value: object) -> Role:
+    """The least that one must be in a room to do something."""
+    roles = {role.text: role for role in Role if role is not Role.BANNED}
+    if not isinstance(value, str) or value not in roles:
+        names = ", ".join(f'"{name}"' for name in roles)
+        raise UnexpectedValue(f"one of {names}", value)
+    return roles[value]
 
 
 def contact(value: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import astuple, fields
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpconf.conference.roles import Role
 from msrpconf.config import Config, ConfigError
 from msrpconf.protocols.sip.flow import Address
 
@@ -73,6 +74,10 @@ class LoadTests(SynchronousTestCase):
             rate = 14
             burst = 15
             close_on_flood = true
+            ad_hoc_owner = false
+            may_invite = "moderator"
+            may_change_subject = "visitor"
+            may_see_others = "owner"
             """,
             "utf-8",
         )
@@ -100,6 +105,7 @@ class LoadTests(SynchronousTestCase):
             (
                 *(False, True, 8, ("text/plain", "image/*"), 9, False, False, False),
                 *((), 10.0, 11, 12.0, False, 13, 14.0, 15, True),
+                *(False, Role.MODERATOR, Role.VISITOR, Role.OWNER),
             ),
         )
         self.assertEqual(config.source, path)

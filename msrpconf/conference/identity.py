@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import NameAddr
@@ -25,12 +25,16 @@ class Identity:
     `keys` are the canonical forms of every URI that the user may name itself by;
     the first identifies the user, so that one user may be in a room from several
     devices. Of who wants to be anonymous, `uri` is the anonymous URI, and the
-    first key is still the user's.
+    first key is still the user's. `proven` are those of the keys that the user can
+    be held to: the asserted ones, else that of From; none if that is anonymous.
     """
 
     uri: str
     display_name: str | None
     keys: tuple[str, ...]
+    proven: tuple[str, ...] = field(
+        default=Factory(lambda self: _proven(self.keys), takes_self=True)
+    )
 
     @classmethod
     def of(
@@ -43,12 +47,14 @@ class Identity:
         """
         known = (*asserted, from_)
         keys = tuple(dict.fromkeys(each.uri.key for each in known))
+        # A proxy that asserts who the user is lets From say what it likes.
+        proven = _proven(tuple(each.uri.key for each in asserted or known))
         if _is_anonymous(from_):
-            return cls(_bare(from_), from_.display_name, keys)
+            return cls(_bare(from_), from_.display_name, keys, proven)
         if private:
-            return cls(ANONYMOUS, None, keys)
+            return cls(ANONYMOUS, None, keys, proven)
         name = next((each.display_name for each in known if each.display_name), None)
-        return cls(_bare(known[0]), name, keys)
+        return cls(_bare(known[0]), name, keys, proven)
 
     @classmethod
     def of_request(cls, request: Request) -> Identity:
@@ -91,6 +97,11 @@ class Identity:
     def __str__(self) -> str:
         """The user as our log names it, also one who is anonymous to others."""
         return self.key
+
+
+def _proven(keys: tuple[str, ...]) -> tuple[str, ...]:
+    hidden = f"@{ANONYMOUS_DOMAIN}"
+    return tuple(dict.fromkeys(key for key in keys if not key.endswith(hidden)))
 
 
 def _is_anonymous(address: NameAddr) -> bool:

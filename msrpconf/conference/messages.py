@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 MAX_CONTENT_TYPE = 256
 """Octets of a Content-Type, which goes into the head of every copy."""
 
+NO_VOICE = "you have no voice here: ask a moderator for it"
+
 
 def begin_message(room: Room, sender: Participant, piece: Piece) -> MessageSink | Refusal | None:
     """Route a message by its first piece; what is returned is as `SessionHandler` has it."""
     if piece.flag is Continuation.ABORTED:
         return None  # nobody has heard of it yet
+    if sender.muted:
+        return Refusal(403, NO_VOICE)
     content_type = piece.head.content_type.decode("ascii", "replace")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != CPIM:

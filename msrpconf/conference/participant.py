@@ -12,6 +12,7 @@ from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.messages import begin_message
 from msrpconf.conference.negotiation import Agreement, Negotiation
+from msrpconf.conference.roles import Role
 from msrpconf.protocols.msrp.frame import Head
 from msrpconf.protocols.msrp.session import Limits, MessageSink, Piece, Refusal, Session
 from msrpconf.protocols.sip.dialog import Dialog
@@ -56,6 +57,7 @@ class Participant:
         "flow",
         "identity",
         "negotiation",
+        "role",
         "room",
         "session",
         "state",
@@ -79,6 +81,8 @@ class Participant:
         self.flow = flow
         """The focus's name for the connection that this dialog's client came on."""
         self.state = State.EXPECTED
+        self.role = Role.PARTICIPANT
+        """What the user is in the room, kept true by the room."""
         self.session = Session(local_path, b"", self, clock, limits)
         self.negotiation = Negotiation(secrets.randbelow(2**62))
         self.agreement: Agreement | None = None
@@ -103,6 +107,11 @@ class Participant:
         if self.agreement is None or not self.agreement.receives or self.state is State.DROPPED:
             return None
         return None if self.session.connection is None else self.agreement.reception
+
+    @property
+    def muted(self) -> bool:
+        """Whether this participant has no voice."""
+        return self.role <= Role.VISITOR
 
     @property
     def speaks_text(self) -> bool:

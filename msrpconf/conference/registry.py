@@ -28,6 +28,8 @@ class ConferenceRegistry:
         self.sessions: dict[bytes, Session] = {}
         self.pending: dict[tuple[str, str | None], Participant] = {}
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
+        self.static_rooms = 0
+        """How many of the rooms an operator has set up; kept by who sets them up."""
         self._clock = clock
 
     def room(self, uri: str, key: str, settings: RoomSettings) -> Room:
@@ -77,8 +79,13 @@ class ConferenceRegistry:
         room.remove(participant)
         self.sessions.pop(session_id(participant.session.local_path), None)
         participant.session.close()
-        if not room.participants and self.rooms.get(room.key) is room:
+        if not (room.participants or room.static) and self.rooms.get(room.key) is room:
             del self.rooms[room.key]
+
+    @property
+    def ad_hoc_rooms(self) -> int:
+        """How many rooms there are that end with their last participant."""
+        return len(self.rooms) - self.static_rooms
 
     def participants(self) -> list[Participant]:
         """Everybody in every room, at this moment."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
+from msrpconf.conference import roles
 from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import ANONYMOUS
 from msrpconf.conference.participant import Participant
+from msrpconf.conference.roles import Roles
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -27,11 +29,14 @@ class Room:
 
     __slots__ = (
         "_clock",
+        "_roles",
         "audiences",
         "key",
         "messages",
         "participants",
         "settings",
+        "static",
+        "subject",
         "undelivered",
         "uri",
     )
@@ -42,6 +47,10 @@ class Room:
         self.uri = uri
         self.key = key
         self.settings = settings or RoomSettings()
+        self.subject: str | None = None
+        self.static = False
+        """Whether an operator has set the room up, so that it is there without participants."""
+        self._roles = Roles()
         self.participants: dict[Participant, None] = {}
         self.audiences: dict[Reception, dict[Session, None]] = {}
         self.messages = 0
@@ -73,14 +82,27 @@ class Room:
             parsed = evolve(parsed, host=domain)
         return parsed.key == self.key
 
+    @property
+    def roles(self) -> Roles:
+        """What users are in this room; another value takes effect at once on who is in."""
+        return self._roles
+
+    @roles.setter
+    def roles(self, roles: Roles) -> None:
+        self._roles = roles
+        for each in self.participants:
+            each.role = roles.of(each.identity)
+
     def add(self, participant: Participant) -> None:
         """Take somebody in."""
         self.participants[participant] = None
+        roles.entered(self, participant)
 
     def remove(self, participant: Participant) -> None:
         """Let somebody out."""
         self.participants.pop(participant, None)
         self.update_audience(participant)
+        roles.left(self, participant)
 
     def update_audience(self, participant: Participant) -> None:
         """Find `participant`'s place again, whenever what it can hear may have changed."""

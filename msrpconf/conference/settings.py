@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from msrpconf.conference.roles import Role
 from msrpconf.protocols.msrp.session import Limits
 
 RESERVED_NICKNAMES = (
@@ -58,6 +59,14 @@ class RoomSettings:
     """Messages that may come at once before `rate` counts."""
     close_on_flood: bool = False
     """Whether who sends more is sent out; else the messages too many are refused with 403."""
+    ad_hoc_owner: bool = True
+    """Whether who makes an ad-hoc room by joining owns it; else nobody does."""
+    may_invite: Role = Role.PARTICIPANT
+    """What one must be at least to have others invited."""
+    may_change_subject: Role = Role.MODERATOR
+    """What one must be at least to change the subject."""
+    may_see_others: Role = Role.VISITOR
+    """What one must be at least to be told who is in the room."""
 
 
 @frozen

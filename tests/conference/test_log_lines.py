@@ -31,6 +31,7 @@ class LogTests(ControlTestCase):
                 f"joined: sip:alice@home.com {expected.format('alice')}; 1 in the room)",
                 f"expected: sip:bob@home.com {expected.format('bob')})",
                 f"joined: sip:bob@home.com {expected.format('bob')}; 2 in the room)",
+                f"owner: sip:bob@home.com of {ROOM} now",
                 f"left: sip:alice@home.com {expected.format('alice')}; 1 in the room)",
                 f"dropped: Going down: sip:bob@home.com {expected.format('bob')}; 0 in the room)",
             ],
