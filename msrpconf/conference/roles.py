@@ -82,11 +82,7 @@ class Roles:
         role = self._assigned(user)
         if role is None:
             role = self.others
-        if (
-            self.muted
-            and Role.VISITOR < role < Role.OWNER
-            and not self.muted.isdisjoint(user.keys)
-        ):
+        if self.muted and Role.VISITOR < role < Role.OWNER and not self.muted.isdisjoint(user.keys):
             return Role.VISITOR
         return role
 
