@@ -130,9 +130,12 @@ class TypedFields:
 
     def set_top_via(self, via: Via) -> None:
         """Replaces the first Via value and leaves all others as they are."""
+        below = self.headers.parsed("via", _VIAS)[1:]
         first, *others = self.headers.get_all("Via") or [""]
         elements = grammar.split_list(first)
         self.headers.set_all("Via", [", ".join([str(via), *elements[1:]]), *others])
+        # Each request is looked up by it next.
+        self.headers.remember("via", _VIAS, [via, *below])
 
     @property
     def from_(self) -> NameAddr:

@@ -210,6 +210,10 @@ class Headers:
         result: T = self._parsed[entry]
         return result
 
+    def remember(self, name: str, parse: Callable[[list[str]], T], result: T) -> None:
+        """Notes what `parse` makes of the values of that name, for who knows it anyway."""
+        self._parsed[name, parse] = result
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self._index.get(header_key(name)))
 

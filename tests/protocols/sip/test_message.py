@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.protocols.sip.errors import SipParseError, SipSyntaxError
+from msrpconf.protocols.sip.grammar import split_list
 from msrpconf.protocols.sip.headers import CSeq, MediaType, Via
 from msrpconf.protocols.sip.message import (
     MAX_FIELDS,
@@ -198,6 +199,14 @@ class WritingTests(SynchronousTestCase):
         request.headers.prepend("v", "SIP/2.0/UDP b")
         request.set_top_via(Via("UDP", "c"))
         self.assertEqual(request.headers.get_all("v"), ["SIP/2.0/UDP c", "SIP/2.0/UDP a"])
+
+    def test_what_was_set_as_top_via_is_not_parsed_again(self) -> None:
+        request = invite()
+        via = request.top_via.with_parameter("received", "2001:db8::9")
+        request.set_top_via(via)
+        parsed = [Via.parse(each) for each in split_list(request.headers.get("Via") or "")]
+        self.assertEqual(request.vias, parsed)
+        self.assertIs(request.top_via, via)
 
     def test_copy_is_independent(self) -> None:
         for message in (invite(), invite().response(200)):
