@@ -20,6 +20,7 @@ from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.transaction import ServerTransaction
+from msrpconf.visible import visible
 
 if TYPE_CHECKING:
     from msrpconf.client.agent import UserAgent
@@ -130,11 +131,16 @@ class Chat:
         """A message is here, whole."""
         try:
             message = Message.of(content_type, body, self.room)
+            sender = visible(message.sender)
         except CpimError as error:
             self.log.info("a message cannot be read: {error}", error=error)
             return
         if self.on_message is not None and not self.ended:
-            self.on_message(message)
+            try:
+                self.on_message(message)
+            except Exception:
+                # A fault in what somebody makes of one message is no reason to leave the room.
+                self.log.failure("on_message failed for a message of {sender}", sender=sender)
 
 
 class ChatSession:

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 
-from msrpconf.client import JoinError, SendError
+from msrpconf.client import JoinError, Message, SendError
 from msrpconf.protocols.sip.headers import Reason
 from tests.scenarios.embedded import EmbeddedServerTestCase, joined
 
@@ -31,6 +31,26 @@ class TalkTests(EmbeddedServerTestCase):
         plain = yield carol_hears.next()
         self.assertEqual(plain.text, "alice@example.com: Hi, I'm Alice!")
         self.assertEqual(alice_hears.messages, [])
+
+    @inlineCallbacks
+    def test_a_fault_of_who_listens_is_no_reason_to_leave(self) -> Story:
+        alice, _ = yield joined(self.agent("alice"), self.room())
+        heard: list[str] = []
+        both: Deferred[None] = Deferred()
+
+        def listen(message: Message) -> None:
+            heard.append(message.text)
+            if len(heard) == 1:
+                raise ValueError("what a bot does not expect")
+            both.callback(None)
+
+        yield self.agent("bob").join(self.room(), on_message=listen)
+        yield alice.send("one")
+        yield alice.send("two")
+        yield both
+        self.assertEqual(heard, ["one", "two"])
+        [error] = self.flushLoggedErrors(ValueError)
+        self.assertIn("does not expect", error.getErrorMessage())
 
     @inlineCallbacks
     def test_plain_text_is_heard_by_all(self) -> Story:
