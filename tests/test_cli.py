@@ -210,6 +210,13 @@ class VisitorTests(SynchronousTestCase):
         self.clock.advance(0.2)
         self.assertIn("192.0.2.1:5060 has not answered for 10 seconds", self.refusal(joining))
 
+    def test_a_server_that_refuses_is_running(self) -> None:
+        joining = self.joining()
+        self.agents[0].joining.errback(JoinError(503, "This server has its 9 rooms"))
+        self.assertEqual(
+            self.refusal(joining), "sip:lobby@example.com: 503 This server has its 9 rooms"
+        )
+
     def test_a_refusal_is_told_without_what_a_terminal_obeys(self) -> None:
         joining = self.joining()
         self.agents[0].joining.errback(JoinError(403, "Go\x1b[2J"))
@@ -277,7 +284,7 @@ class ProgramTests(ProcessCase):
             (["chat", room], "no server is listening at udp:127.0.0.1:.*twistd -n msrpconf"),
             (
                 ["send", f"{room};transport=tcp", "hi"],
-                "503 .*no server is running at tcp:127.0.0.1:.*twistd -n msrpconf",
+                "503 tcp:127.0.0.1:.*If no server is running there.*twistd -n msrpconf",
             ),
         ):
             program = self.start("msrpconf", *arguments, "--as", "alice")

@@ -147,9 +147,11 @@ class Visitor:
         try:
             chat: Chat = yield joining
         except JoinError as error:
-            # These two are what our own transactions say when there is no answer.
-            hint = f". If no server is running at {address}, {_start_a_server()}"
-            text = f"{room}: {error}{hint if error.status in (408, 503) else ''}"
+            text = f"{room}: {error}"
+            if error.reason.startswith(str(address)):
+                # There was no answer, as an address in front says: what a server has to say of
+                # itself has none.
+                text += f". If no server is running there, {_start_a_server()}"
             raise click.ClickException(visible(text)) from None
         except TimeoutError:
             raise click.ClickException(
