@@ -307,6 +307,11 @@ class ConferenceControl:
 
     # Leaving.
 
+    def expel(self, participant: Participant, reason: Reason) -> None:
+        """Send somebody out."""
+        if participant.state is not State.DROPPED:
+            self._end(participant, reason)
+
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out; the Deferred is done when each BYE is answered or given up."""
         participants = self.registry.participants()

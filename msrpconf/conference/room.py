@@ -31,6 +31,8 @@ class Room:
         "_clock",
         "_roles",
         "audiences",
+        "display_text",
+        "free_text",
         "key",
         "messages",
         "participants",
@@ -48,6 +50,9 @@ class Room:
         self.key = key
         self.settings = settings or RoomSettings()
         self.subject: str | None = None
+        self.display_text: str | None = None
+        self.free_text: str | None = None
+        """What the room is for, in short and at length (RFC 4575 §5.2)."""
         self.static = False
         """Whether an operator has set the room up, so that it is there without participants."""
         self._roles = Roles()
@@ -81,6 +86,13 @@ class Room:
         if isinstance(parsed, SipURI) and (domain := parsed.parameter(ROOM_DOMAIN)):
             parsed = evolve(parsed, host=domain)
         return parsed.key == self.key
+
+    def configure(self, settings: RoomSettings) -> None:
+        """Have other settings from now on."""
+        self.settings = settings
+        octets = settings.max_message_octets
+        for each in self.participants:
+            each.session.limits = evolve(each.session.limits, message_octets=octets)
 
     @property
     def roles(self) -> Roles:
