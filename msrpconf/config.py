@@ -25,8 +25,10 @@ from cattrs.gen import make_dict_structure_fn, override
 from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
+from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.tls import Tls
 
 T = TypeVar("T")
 
@@ -40,7 +42,6 @@ _NOT_YET = {
     "dispatcher": "the dispatcher",
     "management": "the management interface",
     "database": "the database",
-    "tls": "TLS",
 }
 
 
@@ -104,6 +105,8 @@ class ServerConfig:
     - `name`: what names this server in the tags of its dialogs.
     - `listen`: addresses to listen at for MSRP, numeric.
     - `address`: the host to advertise in `a=path`, None for the one listened at.
+    - `keepalive`: seconds after which an idle connection is asked whether it still is; 0: never.
+    - `keepalive_timeout`: seconds that such a connection may not answer.
     - `msrp_timeout`: seconds that who has joined may be without an MSRP connection.
     - `grace`: seconds that a broken MSRP connection may stay away.
     - `chunk_timeout`: seconds that a message may wait for its next chunk.
@@ -115,9 +118,11 @@ class ServerConfig:
     name: str = _key("local", values.server_name)
     listen: tuple[Address, ...] = _key(
         (Address("tcp", "127.0.0.1", 2855),),
-        values.list_of(values.address("tcp"), "addresses to listen at", empty=False),
+        values.list_of(values.address("tcp", "tls"), "addresses to listen at", empty=False),
     )
     address: str | None = _key(None, values.host)
+    keepalive: float = _key(60.0, values.seconds_or_never)
+    keepalive_timeout: float = _key(30.0, values.seconds)
     msrp_timeout: float = _key(15.0, values.seconds)
     grace: float = _key(15.0, values.seconds)
     chunk_timeout: float = _key(540.0, values.seconds)
@@ -129,6 +134,20 @@ class ServerConfig:
     def advertised_host(self) -> str:
         """The host for `a=path`, IPv6 without brackets."""
         return self.listen[0].host if self.address is None else self.address
+
+
+@frozen
+class TlsConfig:
+    """`[tls]`: PEM files, relative to the directory of the configuration file.
+
+    - `certificate`: ours, and after it those of who signed it, if clients may not have them.
+    - `private_key`: that of our certificate, without a passphrase.
+    - `authorities`: who may sign the certificates of others; None for whom the system trusts.
+    """
+
+    certificate: str | None = _key(None, values.file)
+    private_key: str | None = _key(None, values.file)
+    authorities: str | None = _key(None, values.file)
 
 
 @frozen
@@ -186,6 +205,7 @@ class Config:
     focus: FocusConfig = FocusConfig()
     server: ServerConfig = ServerConfig()
     conference: ConferenceConfig = ConferenceConfig()
+    tls: TlsConfig = TlsConfig()
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -236,9 +256,42 @@ class Config:
 
         To be called before any port opens. Raises ConfigError.
         """
-        errors = [*self._check_components(), *self._check_trust(), *self._check_server_address()]
+        errors = [
+            *self._check_components(),
+            *self._check_trust(),
+            *self._check_server_address(),
+            *self._check_tls(),
+        ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
+
+    def load_tls(self) -> Tls | None:
+        """What `[tls]` gives; None without the table, or where a file of it cannot be used."""
+        files = self._tls_files()
+        return None if files is None or files.problems else files.tls
+
+    def _tls_files(self) -> TlsFiles | None:
+        if "tls" not in self.written:
+            return None
+        tls = self.tls
+        directory = Path(self.source).parent
+        return TlsFiles(directory, tls.certificate, tls.private_key, tls.authorities)
+
+    def _check_tls(self) -> Iterable[str]:
+        files = self._tls_files()
+        if files is not None:
+            yield from (f"[tls] {problem}" for problem in files.problems)
+        listens = next((each for each in self.server.listen if each.transport == "tls"), None)
+        if listens is not None and self.tls.certificate is None and self.tls.private_key is None:
+            yield (
+                f'[server] listen: "{listens}" needs a certificate; write the table [tls] with '
+                'certificate = "server.pem" and private_key = "server.key"'
+            )
+        if self.conference.tls_only and listens is None:
+            yield (
+                "[conference] tls_only: [server] listen has no address with TLS; add one, such as "
+                'listen = ["tls:192.0.2.1:2856"]'
+            )
 
     def _check_components(self) -> Iterable[str]:
         for missing in sorted(frozenset(COMPONENTS) - self.components):
@@ -289,6 +342,7 @@ _TABLES: Mapping[str, type] = {
     "focus": FocusConfig,
     "server": ServerConfig,
     "conference": ConferenceConfig,
+    "tls": TlsConfig,
 }
 
 

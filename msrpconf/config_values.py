@@ -68,6 +68,23 @@ def rate(value: object) -> float:
     return float(value)
 
 
+def seconds_or_never(value: object) -> float:
+    """A duration, or 0 for never."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    try:
+        return seconds(value)
+    except UnexpectedValue:
+        raise UnexpectedValue("a number of seconds, 0 for never", value) from None
+
+
+def file(value: object) -> str:
+    """The name of a file."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UnexpectedValue('the name of a file, such as "server.pem"', value)
+    return value
+
+
 def seconds(value: object) -> float:
     """A duration, whole or not."""
     if (
@@ -113,7 +130,7 @@ def address(*transports: str) -> Callable[[str], Address]:
             listen = Address.parse(text)
         except ValueError:
             raise UnexpectedValue(expected, text) from None
-        if listen.transport == "tls":
+        if listen.transport == "tls" and "tls" not in transports:
             raise UnexpectedValue(f"{expected}; this version does not listen for TLS yet", text)
         if listen.transport not in transports:
             raise UnexpectedValue(expected, text)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpconf.conference.roles import Role
 from msrpconf.config import Config, ConfigError
 from msrpconf.protocols.sip.flow import Address
+from tests.certificates import issue, key_pem, write
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "msrpconf.toml"
 
@@ -33,6 +34,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_every_key(self) -> None:
         path = self.mktemp()
+        write(issue("chat.example.com"), Path(path).parent)
         Path(path).write_text(
             """
             [sip]
@@ -47,8 +49,10 @@ class LoadTests(SynchronousTestCase):
             ack_timeout = 1.5
             [server]
             name = "east-1"
-            listen = ["tcp:0.0.0.0:2855"]
+            listen = ["tcp:0.0.0.0:2855", "tls:0.0.0.0:2856"]
             address = "Chat.Example.com"
+            keepalive = 0
+            keepalive_timeout = 16
             msrp_timeout = 2
             grace = 0.5
             chunk_timeout = 3
@@ -78,6 +82,10 @@ class LoadTests(SynchronousTestCase):
             may_invite = "moderator"
             may_change_subject = "visitor"
             may_see_others = "owner"
+            [tls]
+            certificate = "server.pem"
+            private_key = "server.key"
+            authorities = "server.pem"
             """,
             "utf-8",
         )
@@ -93,7 +101,13 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((sip.require, sip.max_transactions), (("gruu", "timer"), 7))
         self.assertEqual(config.focus.ack_timeout, 1.5)
         self.assertEqual(server.name, "east-1")
-        self.assertEqual(server.listen, (Address("tcp", "0.0.0.0", 2855),))
+        self.assertEqual(
+            server.listen, (Address("tcp", "0.0.0.0", 2855), Address("tls", "0.0.0.0", 2856))
+        )
+        self.assertEqual((server.keepalive, server.keepalive_timeout), (0, 16))
+        tls = config.load_tls()
+        assert tls is not None and tls.credentials is not None
+        self.assertEqual(tls.authorities, (tls.credentials.certificate,))
         self.assertEqual(server.advertised_host, "chat.example.com")
         self.assertEqual((server.msrp_timeout, server.grace, server.chunk_timeout), (2, 0.5, 3))
         self.assertIsInstance(server.msrp_timeout, float)
@@ -125,7 +139,7 @@ class LoadTests(SynchronousTestCase):
         config.check()
         # Keys without a default are there as comments, after their own explanation.
         text = EXAMPLE.read_text("utf-8")
-        for table in ("sip", "focus", "server", "conference"):
+        for table in ("sip", "focus", "server", "conference", "tls"):
             section = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
             written = re.findall(r"^(?:# )?(\w+) = ", section, re.MULTILINE)
             keys = [attribute.name for attribute in fields(type(getattr(config, table)))]
@@ -163,7 +177,7 @@ class ErrorTests(SynchronousTestCase):
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
             "zzz = 1",
-            "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference]",
+            "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference], [tls]",
         )
 
     def test_components_of_later_versions(self) -> None:
@@ -172,7 +186,6 @@ class ErrorTests(SynchronousTestCase):
             ("dispatcher", "the dispatcher"),
             ("management", "the management interface"),
             ("database", "the database"),
-            ("tls", "TLS"),
         ):
             self.refused(
                 f"[{table}]",
@@ -241,7 +254,6 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("sip", "listen", "does not listen for TLS yet", '["tls:127.0.0.1:5061"]')
         self.wrong("sip", "listen", "each value once", '["udp:[::1]:1", "udp:[0::1]:1"]')
         self.wrong("server", "listen", '"tcp:192.0.2.1:2855"', '["udp:127.0.0.1:2855"]')
-        self.wrong("server", "listen", "does not listen for TLS yet", '["tls:127.0.0.1:2856"]')
 
     def test_wrong_domains(self) -> None:
         self.wrong("sip", "domains", "one or more domain names", "[]", '"*"')
@@ -320,3 +332,99 @@ class CheckTests(SynchronousTestCase):
             "[sip] listen",
             "[server] listen",
         )
+
+
+class TlsTests(SynchronousTestCase):
+    """`[tls]`: what is wrong with its files is said before any port opens."""
+
+    LISTEN = '[focus]\n[server]\nlisten = ["tls:127.0.0.1:2856"]\n'
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.own = issue("chat.example.com")
+        write(self.own, self.directory)
+
+    def config(self, *keys: str, more: str = "") -> Config:
+        path = self.directory / "msrpconf.toml"
+        path.write_text(f"{more}[tls]\n" + "\n".join(keys), "utf-8")
+        return Config.load(path)
+
+    def refused(self, *keys: str, more: str = "") -> str:
+        config = self.config(*keys, more=more)
+        error = self.assertRaises(ConfigError, config.check)
+        self.assertIsNone(config.load_tls())
+        prefix = f"{config.source}: [tls] "
+        self.assertTrue(str(error).startswith(prefix), str(error))
+        return str(error).removeprefix(prefix).replace(f"{self.directory}/", "")
+
+    def test_right(self) -> None:
+        config = self.config(
+            'certificate = "server.pem"', 'private_key = "server.key"', more=self.LISTEN
+        )
+        config.check()
+        tls = config.load_tls()
+        assert tls is not None and tls.credentials is not None
+        self.assertEqual(tls.credentials.certificate, self.own.certificate)
+        self.assertIsNone(tls.authorities)
+
+    def test_authorities_alone(self) -> None:
+        config = self.config('authorities = "server.pem"')
+        config.check()
+        tls = config.load_tls()
+        assert tls is not None
+        self.assertIsNone(tls.credentials)
+        self.assertEqual(tls.authorities, (self.own.certificate,))
+
+    def test_files_that_cannot_be_read(self) -> None:
+        for key in ("certificate", "private_key", "authorities"):
+            text = self.refused(f'{key} = "nowhere.pem"')
+            line = f"{key}: nowhere.pem cannot be read: No such file or directory"
+            self.assertEqual(text.split("\n")[0], line)
+
+    def test_files_that_are_something_else(self) -> None:
+        self.assertEqual(
+            self.refused('certificate = "server.key"', 'private_key = "server.key"'),
+            "certificate: server.key has no certificate in PEM, '-----BEGIN CERTIFICATE-----'",
+        )
+        self.assertEqual(
+            self.refused('certificate = "server.pem"', 'private_key = "server.pem"'),
+            "private_key: server.pem has no private key in PEM, '-----BEGIN PRIVATE KEY-----'",
+        )
+        (self.directory / "locked.key").write_bytes(key_pem(self.own, b"secret"))
+        self.assertEqual(
+            self.refused('certificate = "server.pem"', 'private_key = "locked.key"'),
+            "private_key: locked.key is encrypted; write the key without a passphrase",
+        )
+
+    def test_a_key_of_another_certificate(self) -> None:
+        write(issue("other.example.com"), self.directory, "other")
+        self.assertEqual(
+            self.refused('certificate = "server.pem"', 'private_key = "other.key"'),
+            "private_key: other.key is not the key of the certificate",
+        )
+
+    def test_one_without_the_other(self) -> None:
+        self.assertIn("private_key: missing", self.refused('certificate = "server.pem"'))
+        self.assertIn("certificate: missing", self.refused('private_key = "server.key"'))
+
+    def test_listening_needs_a_certificate(self) -> None:
+        for more in ("", "[tls]\n"):
+            config = Config.parse(self.LISTEN + more, "x.toml")
+            error = self.assertRaises(ConfigError, config.check)
+            self.assertEqual(
+                str(error),
+                'x.toml: [server] listen: "tls:127.0.0.1:2856" needs a certificate; write the '
+                'table [tls] with certificate = "server.pem" and private_key = "server.key"',
+            )
+
+    def test_tls_only_needs_an_address(self) -> None:
+        config = Config.parse("[conference]\ntls_only = true", "x.toml")
+        error = self.assertRaises(ConfigError, config.check)
+        self.assertIn("[conference] tls_only: [server] listen has no address with TLS", str(error))
+
+    def test_wrong_values(self) -> None:
+        for text in ("[tls]\ncertificate = 1", '[tls]\ncertificate = ""'):
+            error = self.assertRaises(ConfigError, Config.parse, text, "x.toml")
+            self.assertIn("[tls] certificate: expected the name of a file", str(error))
+        error = self.assertRaises(ConfigError, Config.parse, "[server]\nkeepalive = -1", "x.toml")
+        self.assertIn("keepalive: expected a number of seconds, 0 for never", str(error))

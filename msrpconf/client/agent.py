@@ -12,14 +12,14 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
 from msrpconf.client.call import Call, JoinError, Unreached
 from msrpconf.client.chat import Chat, ChatSession, OnEnded, OnMessage
-from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, session_id
+from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
+from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.msrp.uri import MsrpURI
@@ -41,12 +41,10 @@ from msrpconf.protocols.sip.transaction import (
 )
 from msrpconf.protocols.sip.transport import TransportLayer
 from msrpconf.protocols.sip.uri import URI, SipURI, parse_uri
+from msrpconf.protocols.tls import Tls
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
-
-MSRP_TIMEOUT = 10.0
-"""Seconds for the room to accept the MSRP connection."""
 
 ACTIVE_PORT = 9
 """The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
@@ -76,6 +74,7 @@ class UserAgent:
         proxy: str | None = None,
         plain: bool = False,
         trace: Trace | None = None,
+        tls: Tls | None = None,
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
         if not isinstance(uri, SipURI) or not uri.user:
@@ -101,6 +100,8 @@ class UserAgent:
         self._msrp = MsrpFactory(
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
         )
+        self._tls = tls or Tls()
+        self._connector = MsrpConnector(reactor, self._msrp, self._tls)
 
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, None]:
@@ -122,10 +123,16 @@ class UserAgent:
 
     @inlineCallbacks
     def join(
-        self, room: str, *, on_message: OnMessage | None = None, on_ended: OnEnded | None = None
+        self,
+        room: str,
+        *,
+        on_message: OnMessage | None = None,
+        on_ended: OnEnded | None = None,
+        tls: bool = False,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """Enter the room at the URI `room`; done when one can be heard there.
 
+        `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
         uri = _room_uri(room)
@@ -138,7 +145,7 @@ class UserAgent:
         for address in addresses:
             patience = None if address is addresses[-1] else FIRST_WORD
             try:
-                called = yield self._call(uri, address, patience, on_message, on_ended)
+                called = yield self._call(uri, address, patience, on_message, on_ended, tls)
                 break
             except Unreached as error:
                 failures.append(error)
@@ -160,6 +167,7 @@ class UserAgent:
         patience: float | None,
         on_message: OnMessage | None,
         on_ended: OnEnded | None,
+        tls: bool,
     ) -> Generator[Deferred[Any], Any, tuple[Chat, Response]]:
         """Send an INVITE to one address; give the chat with its dialog, and the answer.
 
@@ -171,7 +179,8 @@ class UserAgent:
         except (TransportError, CannotListenError) as error:
             raise Unreached(503, str(error)) from None
         chat = Chat(self, str(uri.aor), on_message, on_ended)
-        path = f"msrp://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
+        scheme = "msrps" if tls else "msrp"
+        path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         chat.session = Session(
             path.encode("ascii"), b"", ChatSession(chat), self.clock, Limits(message_octets=2**40)
         )
@@ -194,6 +203,7 @@ class UserAgent:
             setup="active",
             chatroom=None if self.plain else (),
             port=ACTIVE_PORT,
+            fingerprints=self._tls.fingerprints if path.startswith("msrps:") else (),
         )
         body = bytes(offer([line], origin=Origin.of(local.host, 1, 1)))
         user = NameAddr(parse_uri(self.user), self.display_name)
@@ -233,18 +243,15 @@ class UserAgent:
         session = chat.session
         session.remote_path = " ".join(media.path).encode("utf-8")
         self._sessions[session_id(session.local_path)] = session
-        uri = MsrpURI.parse(media.path[0])
-        endpoint = HostnameEndpoint(
-            self._reactor, uri.host.strip("[]"), uri.connect_port, timeout=MSRP_TIMEOUT
-        )
+        if session.secure and not media.secure:
+            raise JoinError(488, "the room's answer has no TLS")
         try:
-            connection = yield endpoint.connect(self._msrp)
-        except Exception as error:
+            connection = yield self._connector.connect(media.destination)
+        except MsrpConnectError as error:
             raise JoinError(
                 503,
-                f"the room's MSRP address {uri.host}:{uri.connect_port} cannot be reached: {error}",
+                f"the room's MSRP address {media.destination} cannot be reached: {error}",
             ) from None
-        assert isinstance(connection, MsrpConnection)
         connection.attach(session)
         try:
             yield chat.sender.bind()

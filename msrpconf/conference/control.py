@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
@@ -20,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from msrpconf.conference.bye import FLOW, send_bye
+from msrpconf.conference.connecting import NOT_THE_PEER, settle
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.negotiation import (
@@ -37,8 +39,8 @@ from msrpconf.conference.policy import may_join
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.protocols.channel import Channel
-from msrpconf.protocols.msrp.session import Session, new_session_id
-from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.msrp.destination import Destination
+from msrpconf.protocols.msrp.session import FrameWriter, Refusal, Session, new_session_id
 from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -52,8 +54,8 @@ __all__ = ["CONFERENCE", "FLOW", "ConferenceControl", "Connector"]
 CONFERENCE = "Conference"
 """Channel header: the conference URI that a request outside a dialog is for."""
 
-Connector = Callable[[Session, MsrpURI], None]
-"""Connects a session of ours to a URI of the peer's, which waits for us (RFC 6135)."""
+Connector = Callable[[Session, Destination], None]
+"""Connects a session of ours to where its peer waits for us (RFC 6135)."""
 
 
 class ConferenceControl:
@@ -125,9 +127,14 @@ class ConferenceControl:
             return denied
         room_settings = self._room_settings(key)
         try:
-            choice = _choice_of(request, room_settings)
+            choice = self._choice_of(request, room_settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
+        secure = (
+            not self.settings.serves(room_settings, False)
+            if choice is None
+            else choice.media.secure
+        )
         dialog = Dialog.from_request(request, self._new_tag())
         participant = Participant(
             self.registry.room(uri, key, room_settings),
@@ -135,10 +142,11 @@ class ConferenceControl:
             dialog,
             self,
             request.headers.get(FLOW) or "",
-            self.settings.local_path(new_session_id()).encode("ascii"),
+            self.settings.local_path(new_session_id(), secure).encode("ascii"),
             self._clock,
             evolve(self.settings.limits, message_octets=room_settings.max_message_octets),
         )
+        participant.session.admits = partial(self._admits, participant)
         self.registry.enter(participant)
         self.log.info(
             "expected: {user} in {room} (Call-ID {call_id})",
@@ -170,7 +178,9 @@ class ConferenceControl:
             agreement = participant.agreement
             if negotiation.awaiting_answer:
                 try:
-                    choice = _choice_of(request, participant.room.settings)
+                    choice = self._choice_of(
+                        request, participant.room.settings, participant.session.secure
+                    )
                     if choice is None:
                         raise SdpError("The ACK has no answer to the offer in the 200")
                 except SdpError as error:
@@ -232,7 +242,7 @@ class ConferenceControl:
             return denied
         negotiation = participant.negotiation
         try:
-            choice = _choice_of(request, participant.room.settings)
+            choice = self._choice_of(request, participant.room.settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         describes = choice is not None or request.method == "INVITE"
@@ -268,7 +278,8 @@ class ConferenceControl:
         if denied is not None:
             return denied
         # The path is one that no session has: this describes, it does not invite.
-        local_path = self.settings.local_path(new_session_id())
+        secure = not self.settings.serves(room_settings, False)
+        local_path = self.settings.local_path(new_session_id(), secure)
         body = Negotiation(0).offer(local_path, self.settings, room_settings)
         return request.response(
             200, headers=(("Content-Type", SDP),), body=body, to_tag=self._new_tag()
@@ -287,6 +298,20 @@ class ConferenceControl:
             told = " ".join(reason.split()).rstrip(".")
             why = f"MSRP was lost ({told}) and did not come back"
             self._wait(participant, self.settings.grace, why)
+
+    def untrusted(self, session: Session, why: str) -> None:
+        """Where a session's client waits for us is somebody else: the session ends."""
+        handler = session.handler
+        if isinstance(handler, Participant) and handler.state is State.JOINED:
+            self._end(handler, Reason("SIP", 488, why))
+
+    def _admits(self, participant: Participant, connection: FrameWriter) -> Refusal | None:
+        """Whose certificate is not the one of the description ends the session (RFC 8122 §6.2)."""
+        agreement = participant.agreement
+        if agreement is None or agreement.trusts(connection):
+            return None
+        self._end(participant, Reason("SIP", 488, NOT_THE_PEER))
+        return Refusal(403, NOT_THE_PEER)
 
     def _expect_msrp(self, participant: Participant) -> None:
         """Agreed: where the session has no connection, make it or wait for it."""
@@ -328,6 +353,16 @@ class ConferenceControl:
 
     # Helpers.
 
+    def _choice_of(
+        self, message: Request, room: RoomSettings, secure: bool | None = None
+    ) -> Choice | None:
+        """What a room makes of the description in a request; None where it has none.
+
+        Raises `SdpError`.
+        """
+        description = description_in(message)
+        return None if description is None else choose(description, self.settings, room, secure)
+
     def _room_settings(self, key: str) -> RoomSettings:
         """The settings of the room `key`, which need not exist yet."""
         room = self.registry.rooms.get(key)
@@ -352,12 +387,7 @@ class ConferenceControl:
         )
 
     def _apply(self, participant: Participant, agreement: Agreement) -> None:
-        session = participant.session
-        if session.remote_path and session.remote_path != agreement.remote_path:
-            session.release()
-        session.remote_path = agreement.remote_path
-        participant.agreement = agreement
-        participant.room.update_audience(participant)
+        settle(participant, agreement, self.settings)
 
     def _in_order(self, participant: Participant, request: Request) -> Denied | None:
         """Count a request in its dialog; 500 for one that others overtook (RFC 3261 §12.2.2)."""
@@ -392,15 +422,6 @@ def _who(request: Request) -> str:
         return Identity.of_request(request).key
     except SipSyntaxError:
         return str(request.from_.uri)
-
-
-def _choice_of(message: Request, room: RoomSettings) -> Choice | None:
-    """What a room makes of the description in a request; None where it has none.
-
-    Raises `SdpError`.
-    """
-    description = description_in(message)
-    return None if description is None else choose(description, room)
 
 
 def _no_dialog() -> Denied:

@@ -1,10 +1,10 @@
 """Session descriptions between a client and a room (RFC 4975 §8, RFC 6135, RFC 7701 §8, §9.1).
 
-The room takes the first MSRP line of an offer that it can serve and refuses all
-others with port 0. What is agreed is an `Agreement`: where to send, in what form,
-and who connects. To an INVITE without an offer the room makes one, and reads the
-answer in the ACK. What a dialog's descriptions have to keep in mind from one to the
-next (RFC 3264 §8) is its `Negotiation`.
+The room takes the first MSRP line of an offer that it can serve, one with TLS before
+others, and refuses all others with port 0. What is agreed is an `Agreement`: where to
+send, in what form, and who connects. To an INVITE without an offer the room makes one,
+and reads the answer in the ACK. What a dialog's descriptions have to keep in mind from
+one to the next (RFC 3264 §8) is its `Negotiation`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from attrs import define, field, frozen
 from msrpconf.conference.capabilities import CPIM, TEXT, Reception
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.settings import RoomSettings, ServerSettings
+from msrpconf.protocols.fingerprint import Fingerprint, matches
+from msrpconf.protocols.msrp.destination import Destination
+from msrpconf.protocols.msrp.session import FrameWriter
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.multipart import MultipartError, parse_multipart
 from msrpconf.protocols.sdp import (
@@ -26,7 +29,13 @@ from msrpconf.protocols.sdp import (
     answer,
     offer,
 )
-from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media, msrp_media_line
+from msrpconf.protocols.sdp_msrp import (
+    TCP_MSRP,
+    TCP_TLS_MSRP,
+    MsrpMedia,
+    msrp_media,
+    msrp_media_line,
+)
 from msrpconf.protocols.sip.headers import Warning_
 from msrpconf.protocols.sip.message import Message
 
@@ -50,8 +59,9 @@ class Choice:
 class Agreement:
     """What the two sides agreed on for one MSRP session.
 
-    `remote_path` are the peer's URIs, a blank between each two; `connect_to` is the
-    URI that we connect to, None where the peer connects to us; `receives` is
+    `remote_path` are the peer's URIs, a blank between each two; `connect_to` is
+    where we connect to, None where the peer connects to us; `secure` is whether by
+    TLS, and `fingerprints` those of which the peer's certificate must match one; `receives` is
     whether the peer takes messages at the moment, `speaks_text` whether our
     description let it say text/plain without a wrapper; `private_messages` whether
     the peer can tell a private message from others (RFC 7701 §8).
@@ -62,7 +72,20 @@ class Agreement:
     receives: bool
     speaks_text: bool
     private_messages: bool
-    connect_to: MsrpURI | None
+    connect_to: Destination | None
+    secure: bool = False
+    fingerprints: tuple[Fingerprint, ...] = ()
+
+    def trusts(self, connection: FrameWriter) -> bool:
+        """Whether the peer may be at the other end of a connection that it made (RFC 8122 §6.2).
+
+        Who presents no certificate may: nobody else knows our session id (RFC 4975 §14.1). The
+        certificate of a relay is not the peer's.
+        """
+        if not self.secure or not self.fingerprints or b" " in self.remote_path:
+            return True
+        certificate = connection.certificate
+        return certificate is None or matches(self.fingerprints, certificate)
 
 
 @define
@@ -99,6 +122,8 @@ class Negotiation:
             max_size=room.max_message_octets,
             chatroom=chatroom(room),
             direction=media.answering_direction,
+            cema=media.answering_cema,
+            fingerprints=settings.fingerprints if media.secure else (),
         )
         offered = choice.description
         refused = [each.refused() for each in offered.media]
@@ -112,13 +137,16 @@ class Negotiation:
 
     def offer(self, local_path: str, settings: ServerSettings, room: RoomSettings) -> bytes:
         """The room's own offer, for an INVITE without one (RFC 3261 §13.2.1, §14.2)."""
+        own = MsrpURI.parse(local_path)
         line = msrp_media_line(
-            [MsrpURI.parse(local_path)],
+            [own],
             accept_types=[CPIM, TEXT] if room.plain_text else [CPIM],
             accept_wrapped_types=room.types,
             setup="actpass",
             max_size=room.max_message_octets,
             chatroom=chatroom(room),
+            cema=True,
+            fingerprints=settings.fingerprints if own.secure else (),
         )
         media = [*self._above, line, *self._below]
         return self._versioned(
@@ -168,26 +196,42 @@ def chatroom(room: RoomSettings) -> tuple[str, ...]:
     return tuple(token for token, is_allowed in allowed if is_allowed)
 
 
-def choose(description: bytes, room: RoomSettings) -> Choice:
+def choose(
+    description: bytes, settings: ServerSettings, room: RoomSettings, secure: bool | None = None
+) -> Choice:
     """The line of a client's description that the room can serve.
 
-    Raises `SdpError`, whose text says what an offer needs.
+    `secure` is whether we offered TLS, where the description answers our offer. Raises
+    `SdpError`, whose text says what an offer needs.
     """
     parsed = SessionDescription.parse(description)
     media = msrp_media(parsed)
     if not media:
         raise SdpError("No m=message line with TCP/MSRP: this is a chat room")
-    for each in media:
-        if each.secure:
-            continue
+    served = [
+        each
+        for each in media
+        if settings.serves(room, each.secure) and secure in {None, each.secure}
+    ]
+    for each in sorted(served, key=lambda each: not each.secure):
         reception = Reception.of(each.accept_types, each.accept_wrapped_types, room.plain_text)
         if reception is not None:
             return Choice(parsed, each, reception)
-    if all(each.secure for each in media):
-        raise SdpError("TCP/TLS/MSRP is not served here: offer TCP/MSRP")
+    if not served:
+        raise SdpError(_not_served(settings, room, secure))
     if room.plain_text:
         raise SdpError("a=accept-types needs message/cpim or text/plain")
     raise SdpError("a=accept-types needs message/cpim")
+
+
+def _not_served(settings: ServerSettings, room: RoomSettings, secure: bool | None) -> str:
+    if secure is not None:
+        return f"{TCP_TLS_MSRP if secure else TCP_MSRP} was offered: answer with that"
+    if settings.serves(room, True):
+        return "TCP/MSRP is not served in this room: offer TCP/TLS/MSRP"
+    if settings.serves(room, False):
+        return "TCP/TLS/MSRP is not served here: offer TCP/MSRP"
+    return "This room takes MSRP over TLS alone, and its server has no TLS"
 
 
 def agree(choice: Choice, room: RoomSettings, *, we_offered: bool) -> Agreement:
@@ -204,7 +248,9 @@ def agree(choice: Choice, room: RoomSettings, *, we_offered: bool) -> Agreement:
         media.direction in {"sendrecv", "recvonly"},
         not choice.reception.cpim or (we_offered and room.plain_text),
         PRIVATE_MESSAGES in (media.chatroom or ()),
-        MsrpURI.parse(media.path[0]) if we_connect else None,
+        media.destination if we_connect else None,
+        media.secure,
+        media.fingerprints,
     )
 
 

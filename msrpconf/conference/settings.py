@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from msrpconf.conference.roles import Role
+from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.session import Limits
 
 RESERVED_NICKNAMES = (
@@ -74,13 +75,16 @@ class ServerSettings:
     """The settings of one msrp-conference-server.
 
     `name` is in every dialog tag that the server gives, so that the dialog's
-    requests find it; `msrp_host` and `msrp_port` are what clients connect to.
-    Times are in seconds.
+    requests find it; `msrp_host` and `msrp_port` are what clients connect to,
+    `msrps_port` for TLS; a port is None where that is not served. `fingerprints` are
+    those of the server's certificate. Times are in seconds.
     """
 
     name: str = "local"
     msrp_host: str = "127.0.0.1"
-    msrp_port: int = 2855
+    msrp_port: int | None = 2855
+    msrps_port: int | None = None
+    fingerprints: tuple[Fingerprint, ...] = ()
     ack_timeout: float = 5.0
     """How long an answered INVITE may wait for its ACK."""
     msrp_timeout: float = 15.0
@@ -99,7 +103,15 @@ class ServerSettings:
     room: RoomSettings = field(factory=RoomSettings)
     """The settings of rooms that nobody has configured."""
 
-    def local_path(self, session_id: str) -> str:
-        """The MSRP URI of a session here (RFC 4975 §6)."""
+    def serves(self, room: RoomSettings, secure: bool) -> bool:
+        """Whether a room has sessions over TLS, or over plain TCP."""
+        if secure:
+            return self.msrps_port is not None
+        return self.msrp_port is not None and not room.tls_only
+
+    def local_path(self, session_id: str, secure: bool = False) -> str:
+        """The MSRP URI of a session here (RFC 4975 §6), over TLS or not."""
         host = f"[{self.msrp_host}]" if ":" in self.msrp_host else self.msrp_host
+        if secure:
+            return f"msrps://{host}:{self.msrps_port}/{session_id};tcp"
         return f"msrp://{host}:{self.msrp_port}/{session_id};tcp"

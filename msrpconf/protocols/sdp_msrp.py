@@ -1,19 +1,25 @@
 """What a session description says of MSRP, and our own `m=message` line (RFC 4975 §8).
 
-Besides RFC 4975: `a=setup` (RFC 6135, RFC 4145), `a=chatroom` (RFC 7701 §8) and `a=msrp-cema`
-(RFC 6714). Attributes of other standards, such as file transfer, are not looked at.
+Besides RFC 4975: `a=setup` (RFC 6135, RFC 4145), `a=chatroom` (RFC 7701 §8), `a=msrp-cema`
+(RFC 6714) and `a=fingerprint` (RFC 8122). Attributes of other standards, such as file transfer,
+are not looked at.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from ipaddress import ip_address
 
 from attrs import frozen
 
+from msrpconf.protocols.fingerprint import Fingerprint, read_fingerprints
+from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import Connection, MediaDescription, SdpError, SessionDescription
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.grammar import parse_host
 from msrpconf.protocols.text import shown
 
 TCP_MSRP = "TCP/MSRP"
@@ -52,6 +58,8 @@ class MsrpMedia:
     - `cema`: whether it knows RFC 6714: connect to `connection` then, not to the path.
     - `connection`: the `c=` that holds for the line, None if there is none. It may disagree with
       the path where a middlebox rewrote one of them.
+    - `fingerprints`: those of a TLS line that the peer's certificate must match one of, all of
+      one hash function; () if it gave none, and for lines without TLS.
     """
 
     index: int
@@ -66,11 +74,42 @@ class MsrpMedia:
     direction: str = "sendrecv"
     cema: bool = False
     connection: Connection | None = None
+    fingerprints: tuple[Fingerprint, ...] = ()
 
     @property
     def secure(self) -> bool:
         """Whether the connection must be TLS."""
         return self.protocol == TCP_TLS_MSRP
+
+    @property
+    def relayed(self) -> bool:
+        """Whether relays stand before the peer (RFC 4976)."""
+        return len(self.path) > 1
+
+    @property
+    def destination(self) -> Destination:
+        """Where to connect to, for one who does: the first URI of the path (RFC 4975 §5.4).
+
+        For a peer that knows RFC 6714 it is the address of `c=` and `m=` (§4.3), which may be
+        that of a middlebox; who must be there is still said by the path.
+        """
+        uri = MsrpURI.parse(self.path[0])
+        name = uri.host.strip("[]")
+        host, port = name, uri.connect_port
+        if self.cema and self.connection is not None and _connectable(self.connection.address):
+            host, port = self.connection.address, self.port
+        # A relay presents a certificate of its own: fingerprints are the endpoint's (RFC 6135
+        # §4.3).
+        fingerprints = () if self.relayed else self.fingerprints
+        return Destination(host, port, uri.secure, name, fingerprints)
+
+    @property
+    def answering_cema(self) -> bool:
+        """Whether an answer, of one who uses no relay, says that it knows RFC 6714 (§4.3).
+
+        Not to one who uses a relay and will connect by it.
+        """
+        return not self.relayed or self.setup in {"passive", "actpass"}
 
     @property
     def answering_setup(self) -> str:
@@ -129,11 +168,12 @@ def read_msrp_media(description: SessionDescription, index: int) -> MsrpMedia:
     if accept_types is None:
         raise SdpError(f"{where} must have a=accept-types, RFC 4975 section 8.6")
     chatroom = line.attribute("chatroom")
+    secure = protocol == TCP_TLS_MSRP
     return MsrpMedia(
         index,
         protocol,
         line.port,
-        _path(line, where),
+        _path(line, where, secure),
         _types(accept_types, where),
         _types(line.attribute("accept-wrapped-types") or "", where),
         _max_size(line.attribute("max-size")),
@@ -142,6 +182,7 @@ def read_msrp_media(description: SessionDescription, index: int) -> MsrpMedia:
         _direction(line, description),
         line.attribute("msrp-cema") is not None,
         description.connection_of(index),
+        _fingerprints(line, description) if secure else (),
     )
 
 
@@ -155,12 +196,15 @@ def msrp_media_line(
     chatroom: Iterable[str] | None = None,
     direction: str = "sendrecv",
     port: int | None = None,
+    cema: bool = False,
+    fingerprints: Iterable[Fingerprint] = (),
 ) -> MediaDescription:
     """Our own `m=message` line.
 
     The protocol and the port are those of the last URI of `path`, which is our own; another
     `port` is for one who will connect and not listen (RFC 6135 §4.2.2). `chatroom` are the tokens
     of RFC 7701 §8, None to leave the attribute out. `setup` is always said (RFC 6135 §4.2.1).
+    `cema` says that we know RFC 6714, `fingerprints` are those of our certificate.
     """
     uris = tuple(path)
     own = uris[-1]
@@ -178,6 +222,9 @@ def msrp_media_line(
         attributes.append(("chatroom", " ".join(chatroom) or None))
     if direction != "sendrecv":
         attributes.append((direction, None))
+    if cema:
+        attributes.append(("msrp-cema", None))
+    attributes += [("fingerprint", str(each)) for each in fingerprints]
     return MediaDescription(
         "message",
         own.connect_port if port is None else port,
@@ -197,18 +244,41 @@ def _protocol(line: MediaDescription) -> str | None:
     return protocol if protocol in {TCP_MSRP, TCP_TLS_MSRP} else None
 
 
-def _path(line: MediaDescription, where: str) -> tuple[str, ...]:
+def _path(line: MediaDescription, where: str, secure: bool) -> tuple[str, ...]:
     path = tuple((line.attribute("path") or "").split())
     if not path:
         raise SdpError(f"{where} must have a=path with an MSRP URI, RFC 4975 section 8.2")
     if len(path) > MAX_PATH:
         raise SdpError(f"{where} must not have more than {MAX_PATH} URIs in a=path")
-    for uri in path:
-        try:
-            MsrpURI.parse(uri)
-        except MsrpSyntaxError as error:
-            raise SdpError(f"{where} has a wrong a=path: {error}") from None
+    try:
+        uris = [MsrpURI.parse(uri) for uri in path]
+    except MsrpSyntaxError as error:
+        raise SdpError(f"{where} has a wrong a=path: {error}") from None
+    # Of the way behind a relay the scheme says nothing to us (RFC 4975 §4).
+    if secure and not uris[0].secure:
+        raise SdpError(f"{where} must have an msrps URI in a=path: {shown(path[0])}")
     return path
+
+
+def _fingerprints(
+    line: MediaDescription, description: SessionDescription
+) -> tuple[Fingerprint, ...]:
+    # Those of the session hold where the line has none (RFC 8122 §5).
+    values = line.attributes_named("fingerprint") or description.attributes_named("fingerprint")
+    return read_fingerprints(values)
+
+
+def _connectable(address: str) -> bool:
+    """Whether the address of a `c=` is that of a host: "0.0.0.0" was a way to say hold."""
+    try:
+        return not ip_address(address).is_unspecified
+    except ValueError:
+        pass
+    try:
+        parse_host(address)
+    except SipSyntaxError:
+        return False
+    return True
 
 
 def _types(value: str, where: str) -> tuple[str, ...]:

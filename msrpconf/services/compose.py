@@ -19,8 +19,9 @@ from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config
 from msrpconf.protocols.channel import LocalChannel, local_pair
+from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
-from msrpconf.protocols.sip.flow import Flow, format_endpoint
+from msrpconf.protocols.sip.flow import Flow
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.server import ServerService
@@ -44,8 +45,10 @@ class ConferenceService(MultiService):
         self.server = ServerService(
             reactor,
             server_settings(config),
-            [address.endpoint for address in config.server.listen],
+            config.server.listen,
             trace=None if trace is None else _msrp_trace(trace),
+            tls=config.load_tls(),
+            keep_alive=keep_alive(config),
         )
         self.focus = FocusService(
             reactor,
@@ -67,8 +70,7 @@ class ConferenceService(MultiService):
     def listening(self) -> list[str]:
         """What listens, as ``sip udp:127.0.0.1:5060`` and ``msrp tcp:127.0.0.1:2855``."""
         sip = [f"sip {address}" for address in self.focus.listening]
-        hosts = [port.getHost() for port in self.server.ports]
-        return [*sip, *(f"msrp tcp:{format_endpoint((host.host, host.port))}" for host in hosts)]
+        return [*sip, *(f"msrp {address}" for address in self.server.listening)]
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[None], None, None]:
@@ -114,7 +116,8 @@ def server_settings(config: Config) -> ServerSettings:
     return ServerSettings(
         name=server.name,
         msrp_host=server.advertised_host,
-        msrp_port=server.listen[0].port,
+        msrp_port=_first_port(config, "tcp"),
+        msrps_port=_first_port(config, "tls"),
         ack_timeout=config.focus.ack_timeout,
         msrp_timeout=server.msrp_timeout,
         grace=server.grace,
@@ -124,6 +127,17 @@ def server_settings(config: Config) -> ServerSettings:
         limits=Limits(server.queue_octets, conference.max_message_octets, server.chunk_timeout),
         room=conference.room,
     )
+
+
+def keep_alive(config: Config) -> KeepAlive | None:
+    """When MSRP connections are asked whether they still are; None for never."""
+    server = config.server
+    return KeepAlive(server.keepalive, server.keepalive_timeout) if server.keepalive else None
+
+
+def _first_port(config: Config, transport: str) -> int | None:
+    ports = (each.port for each in config.server.listen if each.transport == transport)
+    return next(ports, None)
 
 
 def focus_settings(config: Config) -> FocusSettings:

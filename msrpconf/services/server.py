@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -17,16 +16,17 @@ from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.channel import Channel
+from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, Trace, session_id
+from msrpconf.protocols.msrp.destination import Destination
+from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.outgoing import bodiless_send, new_message_id
 from msrpconf.protocols.msrp.session import Session
-from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.headers import Reason
+from msrpconf.protocols.tls import Tls, TlsListeningFactory
 
 T = TypeVar("T")
-
-CONNECT_TIMEOUT = 10.0
-"""Seconds that a client may take to accept the MSRP connection that it waits for."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds for the answers to the BYEs of a server that stops."""
@@ -40,9 +40,11 @@ SHUTDOWN = Reason("SIP", 503, "The conference server is shutting down")
 class ServerService(Service):
     """Listens for MSRP, and serves what the focus asks from one `ConferenceRegistry`.
 
-    `reactor` connects, listens and keeps time. `listen` are (host, port) pairs;
-    for port 0 the system chooses one, and the first pair's is what clients are
-    told. `use_channel` gives the way to the focus, before the service starts.
+    `reactor` connects, listens and keeps time. `listen` are addresses of tcp and
+    tls; for port 0 the system chooses one, and the first of each is what clients are
+    told. `tls` is needed for the latter. `keep_alive` is when idle connections are
+    asked whether they still are, None for never. `use_channel` gives the way to the
+    focus, before the service starts.
     """
 
     name = "msrpconf-server"
@@ -52,15 +54,21 @@ class ServerService(Service):
         self,
         reactor: Any,
         settings: ServerSettings,
-        listen: Sequence[tuple[str, int]],
+        listen: Sequence[Address],
         trace: Trace | None = None,
+        tls: Tls | None = None,
+        keep_alive: KeepAlive | None = None,
     ) -> None:
         self.registry = ConferenceRegistry(reactor)
         self.ports: list[Any] = []
         self._reactor = reactor
         self._listen = listen
-        self._attempts: set[Deferred[IProtocol]] = set()
-        self._factory = MsrpFactory(self.registry.sessions, reactor, trace=trace)
+        self._tls = tls
+        self._attempts: set[Deferred[MsrpConnection]] = set()
+        self._factory = MsrpFactory(
+            self.registry.sessions, reactor, trace=trace, keep_alive=keep_alive
+        )
+        self._connector = MsrpConnector(reactor, self._factory, tls)
         self.control = ConferenceControl(self.registry, reactor, settings, self.connect)
 
     def use_channel(self, channel: Channel) -> None:
@@ -70,10 +78,39 @@ class ServerService(Service):
     def startService(self) -> None:
         """Listen. Raises `CannotListenError` for a port that is taken: then stop the service."""
         Service.startService(self)
-        for host, port in self._listen:
-            self.ports.append(self._reactor.listenTCP(port, self._factory, interface=host))
-        chosen = self.ports[0].getHost().port
-        self.control.settings = evolve(self.control.settings, msrp_port=chosen)
+        for address in self._listen:
+            self.ports.append(self._open(address))
+        told = {"tcp": None, "tls": None}
+        for transport, port in reversed(self._open_at()):
+            told[transport] = port.port
+        fingerprints = () if self._tls is None else self._tls.fingerprints
+        self.control.settings = evolve(
+            self.control.settings,
+            msrp_port=told["tcp"],
+            msrps_port=told["tls"],
+            fingerprints=fingerprints,
+        )
+
+    def _open(self, address: Address) -> Any:
+        factory: IProtocolFactory = self._factory
+        if address.transport == "tls":
+            if self._tls is None:
+                raise ValueError(f"{address}: there is no certificate to listen for TLS with")
+            factory = TlsListeningFactory(self._tls, factory, self._reactor)
+        return self._reactor.listenTCP(address.port, factory, interface=address.host)
+
+    def _open_at(self) -> list[tuple[str, Any]]:
+        """The transport and where it listens, of each open port."""
+        pairs = zip(self._listen, self.ports, strict=False)
+        return [(address.transport, port.getHost()) for address, port in pairs]
+
+    @property
+    def listening(self) -> list[str]:
+        """What listens, as ``tcp:127.0.0.1:2855``."""
+        return [
+            f"{transport}:{format_endpoint((host.host, host.port))}"
+            for transport, host in self._open_at()
+        ]
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
@@ -96,8 +133,7 @@ class ServerService(Service):
             connection.close()
         yield self._at_most(FLUSH_TIMEOUT, DeferredList(lost))
         for connection in list(self._factory.connections):
-            transport: Any = connection.transport
-            transport.abortConnection()
+            connection.abort()
 
     def _at_most(self, seconds: float, event: Deferred[Any]) -> Deferred[Any]:
         """Wait for `event`, or no longer; it is not cancelled."""
@@ -105,44 +141,43 @@ class ServerService(Service):
         event.chainDeferred(awaited)
         return awaited.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda _, __: None)
 
-    def connect(self, session: Session, uri: MsrpURI) -> None:
+    def connect(self, session: Session, destination: Destination) -> None:
         """Connect `session` to where its client waits (RFC 6135 §4.2), and bind it there."""
-        endpoint = HostnameEndpoint(
-            self._reactor, uri.host.strip("[]"), uri.connect_port, timeout=CONNECT_TIMEOUT
-        )
-        attempt = endpoint.connect(self._factory)
+        attempt = self._connector.connect(destination)
         self._attempts.add(attempt)
         attempt.addBoth(self._attempted, attempt)
         attempt.addCallbacks(
             self._connected,
             self._not_connected,
             callbackArgs=(session,),
-            errbackArgs=(session, uri),
+            errbackArgs=(session, destination),
         )
 
-    def _attempted(self, result: T, attempt: Deferred[IProtocol]) -> T:
+    def _attempted(self, result: T, attempt: Deferred[MsrpConnection]) -> T:
         self._attempts.discard(attempt)
         return result
 
-    def _connected(self, connection: IProtocol, session: Session) -> None:
-        assert isinstance(connection, MsrpConnection)
+    def _connected(self, connection: MsrpConnection, session: Session) -> None:
         if session.closed or session.connection is not None:
             connection.close()
             return
         connection.attach(session)
         session.forward(bodiless_send(new_message_id()))
 
-    def _not_connected(self, failure: Failure, session: Session, uri: MsrpURI) -> None:
-        # The participant's MSRP timer ends the wait; here is why.
+    def _not_connected(self, failure: Failure, session: Session, destination: Destination) -> None:
         if not self.running:
             return
         self.log.warn(
-            "no MSRP connection to {uri} of {owner}: {error} (session {session})",
-            uri=str(uri),
+            "no MSRP connection to {destination} of {owner}: {error} (session {session})",
+            destination=str(destination),
             owner=str(session.handler),
             error=failure.getErrorMessage(),
             session=session_id(session.local_path).decode("ascii"),
         )
+        error = failure.value
+        if isinstance(error, MsrpConnectError) and error.untrusted:
+            self.control.untrusted(session, f"MSRP to {destination}: {error}")
+        # Else the participant's MSRP timer ends the wait: it may still come by itself.
 
 
 def _when_lost(connection: MsrpConnection) -> Deferred[None]:

@@ -20,9 +20,9 @@ from msrpconf.conference.participant import Participant
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings, ServerSettings
+from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.msrp.frame import Continuation, encode, new_transaction
 from msrpconf.protocols.msrp.session import Limits, Session
-from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import MediaDescription, SessionDescription
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
@@ -338,7 +338,7 @@ class ControlTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.registry = ConferenceRegistry(self.clock)
-        self.connects: list[tuple[Session, MsrpURI]] = []
+        self.connects: list[tuple[Session, Destination]] = []
         self.control = ConferenceControl(
             self.registry, self.clock, self.settings, lambda *each: self.connects.append(each)
         )

@@ -65,7 +65,8 @@ class JoinTests(ControlTestCase):
             rb"a=accept-wrapped-types:\*\r\n"
             rb"a=max-size:1000000\r\n"
             rb"a=setup:passive\r\n"
-            rb"a=chatroom:nickname private-messages\r\n\Z",
+            rb"a=chatroom:nickname private-messages\r\n"
+            rb"a=msrp-cema\r\n\Z",
         )
 
     def test_expected_until_the_ack(self) -> None:

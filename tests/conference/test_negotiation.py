@@ -54,6 +54,7 @@ class ClientTests(ControlTestCase):
                 "max-size": "1000000",
                 "setup": "passive",
                 "chatroom": "nickname private-messages",
+                "msrp-cema": None,
             },
         )
         reception = self.reception(alice)

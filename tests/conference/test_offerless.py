@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.msrp.destination import Destination
 from tests.conference.support import (
     Client,
     ControlTestCase,
@@ -10,6 +10,8 @@ from tests.conference.support import (
     cpim,
     sdp,
 )
+
+HOME = Destination("alice.example.com", 7654, False, "alice.example.com")
 
 
 class OfferlessTests(ControlTestCase):
@@ -30,6 +32,7 @@ class OfferlessTests(ControlTestCase):
                 "max-size": "1000000",
                 "setup": "actpass",
                 "chatroom": "nickname private-messages",
+                "msrp-cema": None,
             },
         )
 
@@ -124,7 +127,7 @@ class SetupTests(ControlTestCase):
             self.assertEqual(self.connects, [], "not before the ACK")
             session = alice.session
             alice.send("ACK")
-            expected = [(session, MsrpURI.parse(alice.path))] if ours == "active" else []
+            expected = [(session, HOME)] if ours == "active" else []
             self.assertEqual(self.connects, expected, setup)
             alice.send("BYE")
 
@@ -148,8 +151,8 @@ class SetupTests(ControlTestCase):
         alice.path = "msrp://relay.example.com:2855/abc;tcp msrp://alice.example.com:7654/xyz;tcp"
         alice.invite()
         alice.send("ACK")
-        ((_, uri),) = self.connects
-        self.assertEqual(str(uri), "msrp://relay.example.com:2855/abc;tcp")
+        ((_, destination),) = self.connects
+        self.assertEqual(str(destination), "tcp:relay.example.com:2855")
 
     def test_a_client_that_connected_needs_no_connection(self) -> None:
         alice = self.client("alice", attributes="setup:passive")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msrpconf.conference.control import FLOW
 from msrpconf.conference.participant import State
-from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.sdp import SessionDescription
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Response
@@ -196,9 +196,11 @@ class PathTests(RenegotiationTestCase):
             self.connects.clear()
             alice.connected.vanishes()
             alice.path = "msrp://alice.elsewhere.example.com:7654/another;tcp"
+            host = "alice.elsewhere.example.com"
+            moved = Destination(host, 7654, False, host)
             alice.send(method, alice.offer())
             alice.send("ACK")
-            self.assertEqual(self.connects, [(alice.session, MsrpURI.parse(alice.path))])
+            self.assertEqual(self.connects, [(alice.session, moved)])
 
     def test_a_lost_connection_is_found_again_by_update(self) -> None:
         self.alice.connected.vanishes()

@@ -173,7 +173,7 @@ class MsrpMediaTests(SynchronousTestCase):
                 "m=application 7654 TCP/MSRP *",
                 "m=message 7654 tcp/tls/msrp *",
                 TYPES,
-                PATH,
+                PATH.replace("msrp:", "msrps:"),
             )
         )
         self.assertEqual([one.index for one in media], [2, 5])

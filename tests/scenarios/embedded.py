@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from msrpconf.client import Chat, Message, UserAgent
 from msrpconf.config import Config
+from msrpconf.protocols.sip.flow import Address
 from msrpconf.services.compose import ConferenceService, make_service
 
 CONFIGURATION = """
@@ -20,9 +21,10 @@ listen = [{sip}]
 [focus]
 ack_timeout = {ack_timeout}
 [server]
-listen = ["tcp:{host}:0"]
+listen = [{msrp}]
 msrp_timeout = {msrp_timeout}
 grace = {grace}
+{more}
 """
 
 
@@ -32,6 +34,11 @@ class EmbeddedServerTestCase(TestCase):
     timeout = 30
     host = "127.0.0.1"
     transports = ("udp", "tcp")
+    msrp_transports: tuple[str, ...] = ("tcp",)
+    server_keys = ""
+    """More keys of `[server]`, and tables after it."""
+    source = "the test"
+    """The file that the configuration is said to be from."""
     ack_timeout = 5.0
     msrp_timeout = 15.0
     grace = 15.0
@@ -49,17 +56,20 @@ class EmbeddedServerTestCase(TestCase):
         self.config = Config.parse(
             CONFIGURATION.format(
                 sip=", ".join(f'"{each}:{host}:0"' for each in self.transports),
-                host=host,
+                msrp=", ".join(f'"{each}:{host}:0"' for each in self.msrp_transports),
+                more=self.server_keys,
                 ack_timeout=self.ack_timeout,
                 msrp_timeout=self.msrp_timeout,
                 grace=self.grace,
             ),
-            "the test",
+            self.source,
         )
         self.agents: list[UserAgent] = []
         self.service: ConferenceService = make_service(self.config, reactor)
         yield self.service.startService()
         self.ports = {each.transport: each.port for each in self.service.focus.listening}
+        msrp = map(Address.parse, self.service.server.listening)
+        self.msrp_ports = {each.transport: each.port for each in msrp}
 
     @inlineCallbacks
     def end_everything(self) -> Generator[Deferred[Any], Any, None]:
@@ -122,8 +132,10 @@ class Heard:
 
 
 @inlineCallbacks
-def joined(agent: UserAgent, room: str) -> Generator[Deferred[Any], Any, tuple[Chat, Heard]]:
+def joined(
+    agent: UserAgent, room: str, **options: Any
+) -> Generator[Deferred[Any], Any, tuple[Chat, Heard]]:
     """Enter a room; give the chat, and what is heard there."""
     heard = Heard()
-    chat = yield agent.join(room, on_message=heard.message, on_ended=heard.end)
+    chat = yield agent.join(room, on_message=heard.message, on_ended=heard.end, **options)
     return chat, heard

@@ -5,13 +5,14 @@ For stories in which each message is to be seen as it is on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 
@@ -79,10 +80,16 @@ class SipWire(DatagramProtocol):
 class MsrpWire(Protocol):
     """An MSRP peer on TCP: gives whole frames as text."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_connected: Callable[[MsrpWire], None] | None = None) -> None:
+        self._on_connected = on_connected
         self.closed: Deferred[None] = Deferred()
+        self.why_closed = ""
         self._inbox = _Inbox()
         self._buffer = b""
+
+    def connectionMade(self) -> None:
+        if self._on_connected is not None:
+            self._on_connected(self)
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
@@ -99,6 +106,7 @@ class MsrpWire(Protocol):
             self._inbox.put(frame.decode("utf-8"))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
+        self.why_closed = "" if reason is None else reason.getErrorMessage()
         self.closed.callback(None)
 
     def send(self, frame: str) -> None:
@@ -117,11 +125,44 @@ class MsrpWire(Protocol):
         yield self.closed
 
 
-def connect_msrp(host: str, port: int) -> Deferred[MsrpWire]:
-    """Connect to an MSRP server."""
+def connect_msrp(host: str, port: int, tls: Any = None) -> Deferred[MsrpWire]:
+    """Connect to an MSRP server; `tls` is what makes TLS connections, None for plain TCP."""
     factory = Factory.forProtocol(MsrpWire)
-    connecting: Deferred[Any] = HostnameEndpoint(reactor, host, port).connect(factory)
+    endpoint: Any = HostnameEndpoint(reactor, host, port)
+    if tls is not None:
+        endpoint = wrapClientTLS(tls, endpoint)
+    connecting: Deferred[Any] = endpoint.connect(factory)
     return connecting
+
+
+class MsrpListening:
+    """An MSRP peer that waits to be connected to, at `port`; `tls` is what accepts TLS."""
+
+    def __init__(self, host: str = "127.0.0.1", tls: Any = None) -> None:
+        self.connected: Deferred[MsrpWire] = Deferred()
+        self.wires: list[MsrpWire] = []
+        factory: Any = Factory.forProtocol(self._wire)
+        if tls is not None:
+            factory = TLSMemoryBIOFactory(tls, False, factory)
+        listener: Any = reactor
+        self._listening: Any = listener.listenTCP(0, factory, interface=host)
+        self.port: int = self._listening.getHost().port
+
+    def _wire(self) -> MsrpWire:
+        wire = MsrpWire(self._connected)
+        self.wires.append(wire)
+        return wire
+
+    def _connected(self, wire: MsrpWire) -> None:
+        if not self.connected.called:
+            self.connected.callback(wire)
+
+    @inlineCallbacks
+    def close(self) -> Generator[Deferred[Any], Any, None]:
+        """Wait until who has connected is gone, and wait for nobody more."""
+        for wire in self.wires:
+            yield wire.closed
+        yield self._listening.stopListening()
 
 
 def header(message: str, name: str) -> str:

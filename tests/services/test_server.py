@@ -18,13 +18,17 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from msrpconf.conference.settings import ServerSettings
+from msrpconf.protocols.msrp.connecting import CONNECT_TIMEOUT
 from msrpconf.protocols.sdp import SessionDescription
 from msrpconf.protocols.sdp_msrp import msrp_media
+from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.services.server import CLOSE_TIMEOUT, CONNECT_TIMEOUT, FLUSH_TIMEOUT, ServerService
+from msrpconf.services.server import CLOSE_TIMEOUT, FLUSH_TIMEOUT, ServerService
 from tests.services.support import FakeChannel, sip
 
 reactor: Any = import_module("twisted.internet.reactor")
+
+ANY_PORT = Address("tcp", "127.0.0.1", 0)
 
 OFFER = """v=0
 o=- 1 1 IN IP4 127.0.0.1
@@ -75,7 +79,9 @@ class ServerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
         self.channel = FakeChannel()
-        self.service = ServerService(self.reactor, ServerSettings(), [("127.0.0.1", 2855)])
+        self.service = ServerService(
+            self.reactor, ServerSettings(), [Address("tcp", "127.0.0.1", 2855)]
+        )
         self.service.use_channel(self.channel)
         self.service.startService()
 
@@ -224,10 +230,8 @@ class SocketTests(TestCase):
 
     timeout = 20
 
-    def start(
-        self, *listen: tuple[str, int], settings: ServerSettings | None = None
-    ) -> ServerService:
-        service = ServerService(reactor, settings or ServerSettings(), listen or [("127.0.0.1", 0)])
+    def start(self, *listen: Address, settings: ServerSettings | None = None) -> ServerService:
+        service = ServerService(reactor, settings or ServerSettings(), listen or [ANY_PORT])
         self.channel = FakeChannel()
         service.use_channel(self.channel)
         service.startService()
@@ -236,7 +240,7 @@ class SocketTests(TestCase):
 
     @inlineCallbacks
     def test_ports_open_and_close(self) -> Generator[Deferred[Any], Any, None]:
-        service = self.start(("127.0.0.1", 0), ("127.0.0.2", 0))
+        service = self.start(ANY_PORT, Address("tcp", "127.0.0.2", 0))
         first, second = (port.getHost() for port in service.ports)
         self.assertEqual((first.host, second.host), ("127.0.0.1", "127.0.0.2"))
         # Clients are told the first.
@@ -259,7 +263,9 @@ class SocketTests(TestCase):
     @inlineCallbacks
     def test_a_taken_port(self) -> Generator[Deferred[Any], Any, None]:
         taken = self.start().ports[0].getHost().port
-        service = ServerService(reactor, ServerSettings(), [("127.0.0.1", 0), ("127.0.0.1", taken)])
+        service = ServerService(
+            reactor, ServerSettings(), [ANY_PORT, Address("tcp", "127.0.0.1", taken)]
+        )
         self.assertRaises(CannotListenError, service.startService)
         first = service.ports[0].getHost().port
         yield service.stopService()
@@ -311,7 +317,7 @@ class SocketTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         join(service, offer("passive", port))
         line = yield said
-        uri = f"msrp://127.0.0.1:{port}/client1;tcp"
+        uri = f"tcp:127.0.0.1:{port}"
         self.assertIn(f"no MSRP connection to {uri} of sip:alice@example.com in sip:", line)
         self.assertRegex(line, r" \(session [0-9a-f]{30}\)$")
         self.assertIn("refused", line)

@@ -3,7 +3,8 @@
 A connection carries frames of any number of sessions. It finds the session of a
 request by the session id in To-Path, binds a session to itself at the first
 request for it, answers for sessions that are not here (481) or live on another
-connection (506), and writes what its sessions have queued.
+connection (506), and writes what its sessions have queued. A session whose URI is
+`msrps` lives on a TLS connection and no other, and a session may ask for more.
 
 How the octets get out is `StreamWriter`'s part.
 """
@@ -13,16 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from twisted.internet import protocol
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
 from msrpconf.protocols.msrp.frame import Continuation, FrameParser, Head, encode_response
-from msrpconf.protocols.msrp.outgoing import OutgoingFrame
+from msrpconf.protocols.msrp.keepalive import ConnectionKeeper, KeepAlive, set_tcp_options
+from msrpconf.protocols.msrp.outgoing import OutgoingFrame, bodiless_send, new_message_id
 from msrpconf.protocols.msrp.reception import SendReception
 from msrpconf.protocols.msrp.session import Refusal, Session
 from msrpconf.protocols.msrp.writer import Flusher, StreamWriter, Trace
+from msrpconf.protocols.tls import peer_certificate, why_no_tls
 from msrpconf.visible import visible
 
 __all__ = [
@@ -41,11 +45,18 @@ CLOSE_TIMEOUT = 30.0
 """Seconds that a closing connection may take to write what waits."""
 
 
+# What each record of a TLS handshake begins with, whatever its version.
+_TLS_RECORD = b"\x16\x03"
+_TLS_HERE = "this is TLS, and the port is for MSRP without: connect to that of the msrps URI"
+
+
+@implementer(IHandshakeListener)
 class MsrpConnection(StreamWriter):
     """One connection, from a peer or to a peer.
 
     `sessions` finds a session by its id; `flusher` calls for the writing;
-    `bind_timeout` is how many seconds the connection may have no session.
+    `bind_timeout` is how many seconds the connection may have no session;
+    `keep_alive` when TCP gives it up.
     """
 
     log = Logger()
@@ -57,9 +68,19 @@ class MsrpConnection(StreamWriter):
         clock: IReactorTime,
         bind_timeout: float = 30.0,
         trace: Trace | None = None,
+        keep_alive: KeepAlive | None = None,
     ) -> None:
         super().__init__(flusher, trace)
         self.on_lost: Callable[[MsrpConnection], None] | None = None
+        self.on_ready: Callable[[Failure | None], None] | None = None
+        """Told when the peer is known, or why it will not be; for one that we connected to."""
+        self.heard = False
+        """Whether anything has come since somebody set this to False."""
+        self.quiet = 0
+        self.asked = False
+        self._keep_alive = keep_alive or KeepAlive()
+        self._ready_to_serve = False
+        self._why_lost = ""
         self._sessions = sessions
         self._clock = clock
         self._bind_timeout = bind_timeout
@@ -76,6 +97,8 @@ class MsrpConnection(StreamWriter):
     def connectionMade(self) -> None:
         self._start_writing()
         self.peer = describe_address(self._stream.getPeer())
+        set_tcp_options(self.transport, self._keep_alive)
+        self._ready_to_serve = not self.secure
         self._unbound_timer = self._clock.callLater(self._bind_timeout, self._never_bound)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
@@ -85,14 +108,40 @@ class MsrpConnection(StreamWriter):
             self._close_timer.cancel()
             self._close_timer = None
         self._receiving = None
+        if not self._ready_to_serve:
+            self._not_secured(reason)
         bound, self._bound = self._bound, {}
-        text = reason.getErrorMessage()
+        text = self._why_lost or reason.getErrorMessage()
         for session in bound:
             session.connection_lost(text)
         if self.on_lost is not None:
             self.on_lost(self)
 
+    def handshakeCompleted(self) -> None:
+        """TLS is there, and the peer's certificate, if it has one, is known."""
+        self._ready_to_serve = True
+        ready, self.on_ready = self.on_ready, None
+        if ready is not None:
+            ready(None)
+
+    def _not_secured(self, reason: Failure) -> None:
+        ready, self.on_ready = self.on_ready, None
+        if ready is not None:
+            ready(reason)
+        elif not self._why_lost:
+            self.log.info(
+                "closing MSRP connection of {peer}: no TLS: {error}",
+                peer=self.peer,
+                error=why_no_tls(reason.value),
+            )
+
+    @property
+    def certificate(self) -> bytes | None:
+        """What the peer has presented, in DER; None for nothing."""
+        return peer_certificate(self.transport) if self.secure and self._open else None
+
     def dataReceived(self, data: bytes) -> None:
+        self.heard = True
         if self._trace is not None:
             self._trace("<", self.peer, data)
         if not self._taking():
@@ -103,7 +152,7 @@ class MsrpConnection(StreamWriter):
             self.log.warn(
                 "closing MSRP connection of {peer}: {error} (sessions: {sessions})",
                 peer=self.peer,
-                error=error,
+                error=_TLS_HERE if data.startswith(_TLS_RECORD) and not self._bound else error,
                 sessions=self._session_names(),
             )
             self._lose()
@@ -137,6 +186,10 @@ class MsrpConnection(StreamWriter):
             return None
         free = session.connection is None and not session.closed
         if free and head.method != b"REPORT":
+            refusal = self._unfit(session)
+            if refusal is not None:
+                self._refuse_stray(head, refusal)
+                return None
             self.attach(session)
         if session.closed:
             self._stray(head)
@@ -151,16 +204,29 @@ class MsrpConnection(StreamWriter):
         if head.method == b"REPORT":
             session.handler.report_received(session, head)
             return None
+        self._other_request(session, head)
+        return None
+
+    def _other_request(self, session: Session, head: Head) -> None:
         refusal = session.handler.request_received(session, head)
         if refusal is None:
             self.respond(head, 200)
         else:
             self.refuse(head, refusal)
-        return None
+
+    def _unfit(self, session: Session) -> Refusal | None:
+        """Why this connection cannot be the session's; None where it can."""
+        if session.secure != self.secure:
+            port = "the port of the msrps URI" if session.secure else "the port without TLS"
+            return Refusal(403, f"this session is for {port}: connect as its URI says")
+        return None if session.admits is None else session.admits(self)
 
     def _stray(self, head: Head) -> None:
+        self._refuse_stray(head, Refusal(481, "no such session here: it has ended, or never was"))
+
+    def _refuse_stray(self, head: Head, refusal: Refusal) -> None:
         self._strays += 1
-        self.refuse(head, Refusal(481, "no such session here: it has ended, or never was"))
+        self.refuse(head, refusal)
         if self._strays >= MAX_STRAY and not self._bound:
             self.close()
 
@@ -209,6 +275,28 @@ class MsrpConnection(StreamWriter):
         if not self._bound:
             self.close()
 
+    # Keeping it alive.
+
+    def ask(self) -> bool:
+        """Have the peer say something: a SEND without a body, which is to be answered."""
+        if self._stalled or not self._taking():
+            return False
+        return any(
+            session.remote_path and session.forward(bodiless_send(new_message_id()))
+            for session in self._bound
+        )
+
+    def give_up(self, why: str) -> None:
+        """The peer is gone: close without waiting for it."""
+        self._why_lost = why
+        self.log.info(
+            "closing MSRP connection of {peer}: {why} (sessions: {sessions})",
+            peer=self.peer,
+            why=why,
+            sessions=self._session_names(),
+        )
+        self.abort()
+
     # The end.
 
     def close(self) -> None:
@@ -217,6 +305,10 @@ class MsrpConnection(StreamWriter):
             self._closing = True
             self._limit_closing()
             self.flush()
+
+    def abort(self) -> None:
+        """Close, whatever waits."""
+        self._stream.abortConnection()
 
     def _lose(self) -> None:
         self._limit_closing()
@@ -233,6 +325,7 @@ class MsrpConnection(StreamWriter):
 
     def _never_bound(self) -> None:
         self._unbound_timer = None
+        self._why_lost = "no session"
         self.log.info(
             "closing MSRP connection of {peer}: no session within {seconds:g} s",
             peer=self.peer,
@@ -256,6 +349,7 @@ class MsrpFactory(protocol.Factory):
     """Makes connections that share a table of sessions.
 
     `max_connections` bounds those that exist at once; more are closed at once.
+    `keep_alive` is when they are asked whether they still are, None for never.
     """
 
     log = Logger()
@@ -267,8 +361,13 @@ class MsrpFactory(protocol.Factory):
         max_connections: int = 100000,
         bind_timeout: float = 30.0,
         trace: Trace | None = None,
+        keep_alive: KeepAlive | None = None,
     ) -> None:
         self.connections: set[MsrpConnection] = set()
+        self._keep_alive = keep_alive
+        self._keeper = (
+            None if keep_alive is None else ConnectionKeeper(self.connections, clock, keep_alive)
+        )
         self._sessions = sessions
         self._clock = clock
         self._flusher = Flusher(clock)
@@ -286,12 +385,24 @@ class MsrpFactory(protocol.Factory):
             )
             return None
         connection = MsrpConnection(
-            self._sessions, self._flusher, self._clock, self._bind_timeout, self._trace
+            self._sessions,
+            self._flusher,
+            self._clock,
+            self._bind_timeout,
+            self._trace,
+            self._keep_alive,
         )
         connection.factory = self
-        connection.on_lost = self.connections.discard
+        connection.on_lost = self._lost
         self.connections.add(connection)
+        if self._keeper is not None:
+            self._keeper.start()
         return connection
+
+    def _lost(self, connection: MsrpConnection) -> None:
+        self.connections.discard(connection)
+        if self._keeper is not None and not self.connections:
+            self._keeper.stop()
 
 
 def session_id(uri: bytes) -> bytes:

@@ -84,7 +84,16 @@ class SessionHandler(Protocol):
 
 
 class FrameWriter(Protocol):
-    """The connection, as far as a session needs it."""
+    """The connection, as far as a session needs it.
+
+    `secure`: whether it is TLS. `certificate`: what the peer has presented there, in DER, None
+    for nothing.
+    """
+
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def certificate(self) -> bytes | None: ...
 
     def wake(self, session: Session) -> None:
         """The session has frames to write, and had none."""
@@ -133,12 +142,19 @@ class Session:
         """Octets that wait to be written, the paths not counted."""
         self.closed = False
         self.on_drained: Callable[[], None] | None = None
+        self.admits: Callable[[FrameWriter], Refusal | None] | None = None
+        """Asked about a connection on which the peer has been heard, before it is taken."""
         self._queue_octets = self.limits.queue_octets
         self._queue: deque[OutgoingFrame] = deque()
         # What may be overtaken: the parts of long messages, but for their beginnings.
         self._bulk: deque[OutgoingFrame] = deque()
         self._incoming = IncomingMessages(self)
         self.remote_path = remote_path
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection must be TLS: our URI says so (RFC 4975 §5.4)."""
+        return self.local_path.startswith(b"msrps:")
 
     @property
     def remote_path(self) -> bytes:

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
     IPullProducer,
     IPushProducer,
     IReactorTime,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.logger import Logger
@@ -89,6 +90,10 @@ class StreamWriter(protocol.Protocol):
 
     def __init__(self, flusher: Flusher, trace: Trace | None = None) -> None:
         self.peer = "?"
+        self.secure = False
+        """Whether this is TLS."""
+        self.wrote = False
+        """Whether anything was written since somebody set this to False."""
         self._flusher = flusher
         self._trace = trace
         self._stream: StreamTransport
@@ -114,10 +119,9 @@ class StreamWriter(protocol.Protocol):
         transport: object = self.transport
         self._stream = cast(StreamTransport, transport)
         self._open = True
+        self.secure = ISSLTransport.providedBy(transport)
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-            # A peer that vanished without a word is noticed in the end.
-            transport.setTcpKeepAlive(True)
         if isinstance(transport, tcp.Connection) and not transport.TLS:
             self._socket = transport.getHandle()
         else:
@@ -211,6 +215,7 @@ class StreamWriter(protocol.Protocol):
         """Write a batch; return whether the peer takes more."""
         if self._trace is not None:
             self._trace(">", self.peer, b"".join(buffers))
+        self.wrote = True
         if self._socket is None:
             self._stream.write(b"".join(buffers))
             return not self._stalled

@@ -104,6 +104,7 @@ class LoopbackCase(TestCase):
     """Alice over a socket."""
 
     limits = Limits(queue_octets=400000)
+    local_path = local("s1")
     most = 0
     alice: Reader
 
@@ -117,7 +118,7 @@ class LoopbackCase(TestCase):
         self.reactor: Any = _reactor
         self.handler = RecordingHandler()
         self.session = Session(
-            local("s1"), b"msrp://a:1/a;tcp", self.handler, self.reactor, self.limits
+            self.local_path, b"msrp://a:1/a;tcp", self.handler, self.reactor, self.limits
         )
         self.factory = MsrpFactory(table([self.session]), self.reactor)
         port: IListeningPort = await self.server_endpoint().listen(self.factory)
@@ -284,6 +285,7 @@ class SocketTests(LoopbackCase):
 class TlsTests(LoopbackCase):
     """Over TLS, which has no short way and closes by an exchange."""
 
+    local_path = local("s1").replace(b"msrp:", b"msrps:")
     timeout = 20.0  # below what an exchange that fails is given
 
     def server_endpoint(self) -> IStreamServerEndpoint:

@@ -1,0 +1,72 @@
+"""The files that `[tls]` names, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+
+from msrpconf.protocols.tls import (
+    Credentials,
+    PrivateKey,
+    Tls,
+    TlsError,
+    read_certificates,
+    read_private_key,
+)
+
+T = TypeVar("T")
+
+
+class TlsFiles:
+    """Reads PEM files, each a path relative to `directory`; None for one that is not named.
+
+    `problems` has what is wrong, each with its key, and is empty if `tls` can be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        certificate: str | None,
+        private_key: str | None,
+        authorities: str | None,
+    ) -> None:
+        self.problems: list[str] = []
+        self._directory = directory
+        chain = self._read("certificate", certificate, read_certificates)
+        key = self._read("private_key", private_key, read_private_key)
+        trusted = self._read("authorities", authorities, read_certificates)
+        self.problems += _incomplete(certificate, private_key)
+        self.tls = Tls(self._credentials(chain, key, private_key), trusted)
+
+    def _read(self, key: str, name: str | None, read: Callable[[bytes], T]) -> T | None:
+        if name is None:
+            return None
+        path = self._directory / name
+        try:
+            return read(path.read_bytes())
+        except OSError as error:
+            self.problems.append(f"{key}: {path} cannot be read: {error.strerror or error}")
+        except TlsError as error:
+            self.problems.append(f"{key}: {path} {error}")
+        return None
+
+    def _credentials(
+        self, chain: tuple[x509.Certificate, ...] | None, key: PrivateKey | None, name: str | None
+    ) -> Credentials | None:
+        if chain is None or key is None:
+            return None
+        try:
+            return Credentials(chain[0], key, chain[1:])
+        except TlsError as error:
+            self.problems.append(f"private_key: {self._directory / (name or '')} {error}")
+        return None
+
+
+def _incomplete(certificate: str | None, private_key: str | None) -> Iterator[str]:
+    if certificate is not None and private_key is None:
+        yield 'private_key: missing; write the file with the key of certificate, "server.key"'
+    if private_key is not None and certificate is None:
+        yield 'certificate: missing; write the file with the certificate, "server.pem"'

@@ -1,0 +1,125 @@
+"""Finding out which connections are dead, and keeping the others alive (RFC 4975 §5.4, §7.1).
+
+A device that loses its network says nothing. A connection on which nothing has come or gone for
+a while is therefore asked: a SEND without a body, which is to be answered. Any octet is an answer,
+also that of a client which does not like the question. Who says nothing is cut off.
+
+Where octets wait to be read, no question would arrive; there TCP itself tells
+(`TCP_USER_TIMEOUT`). For all connections there is one timer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+
+@frozen
+class KeepAlive:
+    """When a connection is asked, and when it is given up, in seconds.
+
+    - `interval`: how long nothing comes and nothing goes before the peer is asked.
+    - `timeout`: how long it may then say nothing.
+    """
+
+    interval: float = 60.0
+    timeout: float = 30.0
+
+
+class Watched(Protocol):
+    """A connection, as far as this needs it."""
+
+    heard: bool
+    wrote: bool
+    quiet: int
+    asked: bool
+
+    def ask(self) -> bool:
+        """Have the peer say something; False where it cannot be asked now."""
+
+    def give_up(self, why: str) -> None:
+        """The peer is gone."""
+
+
+class ConnectionKeeper:
+    """Looks at all `connections` now and then."""
+
+    def __init__(
+        self, connections: Collection[Watched], clock: IReactorTime, times: KeepAlive
+    ) -> None:
+        self.times = times
+        self._connections = connections
+        self._clock = clock
+        self._step = min(times.interval, times.timeout) / 4
+        self._before = round(times.interval / self._step)
+        self._patience = round(times.timeout / self._step)
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Look, as long as there are connections."""
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._step, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        # Some go while we look.
+        for connection in tuple(self._connections):
+            if connection.heard or (connection.wrote and not connection.asked):
+                connection.quiet = 0
+                connection.asked = False
+            else:
+                connection.quiet += 1
+                if connection.asked:
+                    if connection.quiet >= self._patience:
+                        connection.give_up(
+                            f"it did not answer a keep-alive within {self.times.timeout:g} s"
+                        )
+                elif connection.quiet >= self._before and connection.ask():
+                    connection.asked = True
+                    connection.quiet = 0
+            connection.heard = connection.wrote = False
+        if self._connections:
+            self.start()
+
+
+def set_tcp_options(transport: object, times: KeepAlive) -> None:
+    """Have TCP notice a peer that is gone: while idle by probes, else by what it leaves unread.
+
+    Does nothing for what is not TCP, nor what the system does not have.
+    """
+    while isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    handle = getattr(transport, "getHandle", None)
+    tcp = None if handle is None else handle()
+    if not isinstance(tcp, socket.socket) or tcp.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    seconds = times.interval + times.timeout
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", times.interval),
+        ("TCP_KEEPINTVL", times.timeout / 3),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", seconds * 1000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            # The kernel takes up to 32767 s for the first two.
+            tcp.setsockopt(
+                socket.IPPROTO_TCP,
+                option,
+                max(1, min(int(value), 2_000_000_000 if option == _USER_TIMEOUT else 32767)),
+            )
+
+
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
