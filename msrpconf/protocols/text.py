@@ -8,4 +8,6 @@ def shown(text: str | bytes, length: int = 80) -> str:
 
     `length` is the most characters of it that are shown.
     """
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
     return ascii(text) if len(text) <= length else ascii(text[: length - 3]) + "..."

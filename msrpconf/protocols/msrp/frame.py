@@ -28,6 +28,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
+from msrpconf.protocols.text import shown
 
 MAX_HEAD = 16384
 """Octets that a start line and headers may take together."""
@@ -72,7 +73,7 @@ class ByteRange:
         first = _position(start)
         if not slash or not dash or not first:
             raise MsrpSyntaxError(
-                f"Byte-Range: expected 'start-end/total' with start from 1, got {value[:40]!r}"
+                f"Byte-Range: expected 'start-end/total' with start from 1, got {shown(value, 40)}"
             )
         return cls(
             first,
@@ -88,7 +89,7 @@ class ByteRange:
 
 def _position(digits: bytes, whole: bytes | None = None) -> int:
     if not digits.isdigit() or len(digits) > 16:
-        raise MsrpSyntaxError(f"Byte-Range: expected a number, got {(whole or digits)[:40]!r}")
+        raise MsrpSyntaxError(f"Byte-Range: expected a number, got {shown(whole or digits, 40)}")
     number = int(digits)
     if number > MAX_OFFSET:
         raise MsrpSyntaxError(f"Byte-Range: {number} is more than the {MAX_OFFSET} allowed")
@@ -297,7 +298,7 @@ def _check_begun(buffer: bytes, position: int) -> None:
     """Refuse what cannot become a frame before the whole line is there."""
     begun = buffer[position : position + 5]
     if begun != b"MSRP "[: len(begun)] and begun != b"\r":
-        raise MsrpSyntaxError(f"expected 'MSRP ' at the start of a frame, got {begun!r}")
+        raise MsrpSyntaxError(f"expected 'MSRP ' at the start of a frame, got {shown(begun)}")
 
 
 def _find_end_line(buffer: bytes, marker: bytes, start: int) -> int:
@@ -317,17 +318,17 @@ def _start_line(line: bytes) -> tuple[bytes, bytes, int, bytes]:
     protocol, _, rest = line.partition(b" ")
     transaction, _, what = rest.partition(b" ")
     if protocol != b"MSRP":
-        raise MsrpSyntaxError(f"expected 'MSRP ' at the start of a frame, got {line[:20]!r}")
+        raise MsrpSyntaxError(f"expected 'MSRP ' at the start of a frame, got {shown(line, 20)}")
     # RFC 4975 wants 4 to 32 characters; we bound what we must search for, no more.
     if not 1 <= len(transaction) <= 64 or not _IDENT.issuperset(transaction):
         raise MsrpSyntaxError(
-            f"start line: expected a transaction identifier, got {transaction[:70]!r}"
+            f"start line: expected a transaction identifier, got {shown(transaction, 70)}"
         )
     code, _, comment = what.partition(b" ")
     if len(code) == 3 and code.isdigit():
         return transaction, b"", int(code), comment
     if comment or len(code) > 32 or not (code.isalpha() and code.isupper()):
-        raise MsrpSyntaxError(f"start line: expected a method or a status, got {what[:40]!r}")
+        raise MsrpSyntaxError(f"start line: expected a method or a status, got {shown(what, 40)}")
     return transaction, code, 0, b""
 
 
@@ -345,7 +346,7 @@ def _headers(block: bytes) -> dict[bytes, bytes]:
         if colon:
             headers.setdefault(name.lower(), value.strip())
         elif line:
-            raise MsrpSyntaxError(f"expected 'Name: value' in a header, got {line[:60]!r}")
+            raise MsrpSyntaxError(f"expected 'Name: value' in a header, got {shown(line, 60)}")
     if not headers.get(b"to-path") or not headers.get(b"from-path"):
         raise MsrpSyntaxError("a frame lacks To-Path or From-Path")
     return headers
