@@ -192,7 +192,8 @@ class VisitorTests(SynchronousTestCase):
     def test_tls_is_not_there_and_not_tried(self) -> None:
         self.addresses = [Address("tls", "192.0.2.1", 5061)]
         self.assertRegex(
-            self.refusal(self.joining()), "sip:lobby@example.com: this version has no TLS; .*udp"
+            self.refusal(self.joining()),
+            "sip:lobby@example.com: this version has no TLS for SIP; .*udp",
         )
         self.assertEqual(self.agents, [])
 

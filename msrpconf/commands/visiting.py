@@ -171,7 +171,7 @@ class Visitor:
             raise click.ClickException(visible(str(error))) from None
         if addresses[0].transport == "tls":
             raise click.ClickException(
-                f"{uri}: this version has no TLS; a room is written as sip:, with "
+                f"{uri}: this version has no TLS for SIP; a room is written as sip:, with "
                 "transport=udp or transport=tcp"
             )
         # The name localhost has two addresses, and a server need not listen at both.
