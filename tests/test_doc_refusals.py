@@ -131,7 +131,10 @@ class RefusalTests(TestCase):
             ("a=accept-types:text/html", "a=accept-types:message/cpim"),
             ("a=inactive", "a=path:msrp://127.0.0.1:9/eve;tcp"),
         ):
-            self.send(body=OFFER.replace(right, wrong))
+            offered = OFFER.replace(right, wrong)
+            if "TLS" in wrong:
+                offered = offered.replace("msrp:", "msrps:")
+            self.send(body=offered)
             answer = yield self.sip.next()
             status, reason = answer.partition("\r\n")[0].split(" ", 2)[1:]
             self.assertEqual(status, "488")
