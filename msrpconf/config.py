@@ -10,10 +10,8 @@ table, the key, what was found and what would be right::
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +24,7 @@ from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
 from msrpconf.config_tls import TlsFiles
-from msrpconf.config_values import Network, UnexpectedValue
+from msrpconf.config_values import Network, UnexpectedValue, found, instead
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.tls import Tls
 
@@ -238,7 +236,7 @@ class Config:
             if name not in _TABLES:
                 errors.append(_unknown_table(name))
             elif not isinstance(table, dict):
-                errors.append(f"{name}: expected a table, [{name}]; found {_found(table)}")
+                errors.append(f"{name}: expected a table, [{name}]; found {found(table)}")
             else:
                 tables[name] = _structure(name, table, errors)
         if errors:
@@ -377,14 +375,14 @@ def _structure(name: str, table: Mapping[str, object], errors: list[str]) -> obj
             if not isinstance(error, UnexpectedValue):
                 raise
             errors.append(
-                f"[{name}] {note.name}: expected {error.expected}; found {_found(error.found)}"
+                f"[{name}] {note.name}: expected {error.expected}; found {found(error.found)}"
             )
         for other in others:
             if not isinstance(other, ForbiddenExtraKeysError):
                 raise
             keys = [attribute.name for attribute in fields(_TABLES[name])]
             for key in sorted(other.extra_fields):
-                errors.append(f"[{name}] {key}: unknown key{_instead(key, keys, 'keys')}")
+                errors.append(f"[{name}] {key}: unknown key{instead(key, keys, 'keys')}")
     return None
 
 
@@ -392,18 +390,4 @@ def _unknown_table(name: str) -> str:
     if name in _NOT_YET:
         return f"[{name}]: this version does not have {_NOT_YET[name]} yet; leave the table out"
     tables = [f"[{table}]" for table in _TABLES]
-    return f"[{name}]: unknown table{_instead(f'[{name}]', tables, 'tables')}"
-
-
-def _instead(name: str, known: list[str], what: str) -> str:
-    """The end of a message about an unknown name: the one that was meant, else all there are."""
-    close = get_close_matches(name, known, 1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; the {what} are {', '.join(known)}"
-
-
-def _found(value: object) -> str:
-    """A value as the file has it, on one line."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return f"[{name}]: unknown table{instead(f'[{name}]', tables, 'tables')}"

@@ -6,6 +6,7 @@ what would be right. Where it was found is said by `msrpconf.config`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -248,3 +249,17 @@ def is_wildcard(host: str) -> bool:
         return ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def instead(name: str, known: list[str], what: str) -> str:
+    """The end of a message about an unknown name: the one that was meant, else all there are."""
+    close = get_close_matches(name, known, 1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; the {what} are {', '.join(known)}"
+
+
+def found(value: object) -> str:
+    """A value as the file has it, on one line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -13,10 +13,11 @@ import msrpconf
 PACKAGE = Path(msrpconf.__file__).parent
 
 FORBIDDEN = {
-    "protocols": ("conference", "services", "client", "commands", "config", "cli"),
-    "conference": ("services", "client", "commands", "config", "cli"),
+    "protocols": ("conference", "storage", "services", "client", "commands", "config", "cli"),
+    "conference": ("storage", "services", "client", "commands", "config", "cli"),
+    "storage": ("services", "client", "commands", "cli"),
     "services": ("client", "commands", "cli"),
-    "client": ("services", "commands", "config", "cli"),
+    "client": ("storage", "services", "commands", "config", "cli"),
 }
 """What the files of a folder do not import."""
 

@@ -1,0 +1,1 @@
+"""What outlives a restart, in an SQL database: static rooms, and what was said in them."""

@@ -1,0 +1,204 @@
+"""An SQL database, used from threads of its own, so that nobody waits for it in the reactor.
+
+SQLite for one host, PostgreSQL where several processes share it; MySQL and MariaDB
+work, too. What is done in the database is a function of a connection, that runs in
+one of the threads and in one transaction::
+
+    database = Database("sqlite:///msrpconf.sqlite", reactor)
+    await database.start()
+    count = await database.run(lambda connection: connection.scalar(...))
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from msrpconf.storage.errors import DatabaseError
+from msrpconf.storage.schema import prepare
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 5
+"""Seconds for a connection to the database."""
+
+STATEMENT_TIMEOUT = 15
+"""Seconds for one statement, and for another process to give up its lock."""
+
+THREADS = 4
+"""Transactions at one time; of SQLite, which has one writer, one."""
+
+MAX_WAITING = 10000
+"""Transactions that may wait for a thread."""
+
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql", "sqlite": "pysqlite"}
+_SECRETS = ("password", "passwd", "sslpassword")
+_MODULES = {"psycopg": "postgresql", "pymysql": "mysql"}
+
+
+def read_url(text: str) -> URL:
+    """A database's URL with the driver that we use. Raises `ValueError`, without the password."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("not a URL") from None
+    name, _, driver = url.drivername.partition("+")
+    if name not in _DRIVERS or driver not in ("", _DRIVERS[name]):
+        raise ValueError(f"{url.drivername} is none that is known")
+    return url.set(drivername=f"{name}+{_DRIVERS[name]}")
+
+
+def shown(text: str) -> str:
+    """A database's URL for people: without the password."""
+    try:
+        url = read_url(text)
+    except ValueError:
+        return "a URL that cannot be read"
+    url = url.set(drivername=url.get_backend_name()).difference_update_query(_SECRETS)
+    return url.render_as_string(hide_password=True)
+
+
+class Database:
+    """The database at `url`; `name` is its URL for people.
+
+    `reactor` is where what it does comes back to.
+    """
+
+    def __init__(self, url: str, reactor: Any) -> None:
+        self.name = shown(url)
+        self._url = read_url(url)
+        self._reactor = reactor
+        threads = 1 if self._url.get_backend_name() == "sqlite" else THREADS
+        self._threads = ThreadPool(1, threads, name="database")
+        self._engine: Engine | None = None
+        self._reading: Engine | None = None
+        self._running: set[Deferred[Any]] = set()
+        self._open = False
+
+    @inlineCallbacks
+    def start(self) -> Generator[Deferred[Any], Any, None]:
+        """Connect, and create or migrate the tables.
+
+        Fails with `DatabaseError`, and may then not be started again.
+        """
+        self._threads.start()
+        self._open = True
+        try:
+            self._engine = self._make_engine()
+            self._reading = self._engine.execution_options(reading=True)
+            yield self.run(prepare)
+        except DatabaseError:
+            yield self.stop()
+            raise
+
+    @inlineCallbacks
+    def stop(self) -> Generator[Deferred[Any], Any, None]:
+        """Finish what is running and waiting, and close the connections."""
+        if not self._open:
+            return
+        self._open = False
+        yield DeferredList(list(self._running))
+        self._threads.stop()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def run(self, work: Callable[[Connection], T]) -> Deferred[T]:
+        """Call `work` in a thread, in a transaction that is rolled back if it raises.
+
+        Fails with `DatabaseError` for what is wrong with the database, and with
+        whatever else `work` raises.
+        """
+        return self._run(work, self._engine)
+
+    def read(self, work: Callable[[Connection], T]) -> Deferred[T]:
+        """The same for what writes nothing, and so need not wait for who does."""
+        return self._run(work, self._reading)
+
+    def _run(self, work: Callable[[Connection], T], engine: Engine | None) -> Deferred[T]:
+        if not self._open or engine is None:
+            return fail(DatabaseError(f"{self.name}: the database is closed"))
+        if len(self._running) >= MAX_WAITING:
+            return fail(DatabaseError(f"{self.name}: {MAX_WAITING} transactions wait already"))
+        result: Deferred[T] = deferToThreadPool(
+            self._reactor, self._threads, self._transaction, work, engine
+        )
+        self._running.add(result)
+        result.addBoth(self._ran, result)
+        return result
+
+    def _ran(self, value: T, result: Deferred[Any]) -> T:
+        self._running.discard(result)
+        return value
+
+    def _transaction(self, work: Callable[[Connection], T], engine: Engine) -> T:
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DatabaseError as error:
+            raise DatabaseError(f"{self.name}: {error}") from None
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"{self.name}: {_cause(error)}") from error
+
+    def _make_engine(self) -> Engine:
+        url = self._url
+        backend = url.get_backend_name()
+        options: dict[str, Any] = {}
+        arguments: dict[str, Any]
+        if backend == "sqlite":
+            arguments = {"timeout": STATEMENT_TIMEOUT}
+            if url.database in (None, "", ":memory:"):
+                options["poolclass"] = StaticPool
+                arguments["check_same_thread"] = False
+        elif backend == "postgresql":
+            milliseconds = STATEMENT_TIMEOUT * 1000
+            arguments = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "application_name": "msrpconf",
+                "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+            }
+        else:
+            arguments = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "read_timeout": STATEMENT_TIMEOUT,
+                "write_timeout": STATEMENT_TIMEOUT,
+            }
+        if backend != "sqlite":
+            options |= {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True}
+        arguments = {name: each for name, each in arguments.items() if name not in url.query}
+        try:
+            engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
+        except ImportError:
+            driver = _DRIVERS[backend]
+            raise DatabaseError(
+                f"{self.name}: its driver {driver} is not installed:"
+                f" pip install 'msrpconf[{_MODULES[driver]}]'"
+            ) from None
+        if backend == "sqlite":
+            event.listen(engine, "connect", _sqlite_connected)
+            event.listen(engine, "begin", _sqlite_begins)
+        return engine
+
+
+def _sqlite_connected(connection: sqlite3.Connection, _: object) -> None:
+    # The module's own idea of transactions begins them late; `_sqlite_begins` does it.
+    connection.isolation_level = None
+
+
+def _sqlite_begins(connection: Connection) -> None:
+    """Take the lock at the beginning, where it can be waited for, and not at the first write."""
+    reading = connection.get_execution_options().get("reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """What the driver says, on one line."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return " ".join(str(cause).split()) or type(cause).__name__

@@ -1,0 +1,165 @@
+"""The tables, and how a database gets them: created, or migrated from an earlier version.
+
+Each change of the tables gets the next version number and a step in `MIGRATIONS`; a
+new database is made at once as the tables are now. Names start with ``msrpconf_``,
+so that the tables may stand in the database of a proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
+from msrpconf.storage.errors import DatabaseError
+
+VERSION = 1
+"""Of the tables as they are here."""
+
+MAX_SETTINGS = 65535
+"""Characters of the settings of one room, as JSON."""
+
+MAX_HEAD = 65535
+"""Octets of the head of a message in the history."""
+
+MAX_OCTETS = 16777215
+"""Octets of the content of a message in the history."""
+
+_LOCK = 0x6D737270  # "msrp": nobody else's, we hope
+
+
+def _key() -> TypeEngine[str]:
+    """A canonical URI, compared octet by octet: MySQL would take Alice for alice."""
+    binary = mysql.VARCHAR(MAX_URI, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(MAX_URI).with_variant(binary, "mysql", "mariadb")
+
+
+_OPTIONS: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"))
+}
+
+metadata = MetaData()
+
+state = Table(
+    "msrpconf_state",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+"""Numbers by name: ``schema`` is the version, ``rooms`` the revision of all static rooms."""
+
+rooms = Table(
+    "msrpconf_rooms",
+    metadata,
+    Column("room", _key(), primary_key=True),
+    Column("uri", String(MAX_URI), nullable=False),
+    Column("subject", String(MAX_LINE), nullable=False),
+    Column("display_text", String(MAX_LINE), nullable=False),
+    Column("free_text", String(MAX_TEXT), nullable=False),
+    Column("others", String(16), nullable=False),
+    Column("members_only", Integer, nullable=False),
+    Column("locked", Integer, nullable=False),
+    Column("settings", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("changed", Double, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+members = Table(
+    "msrpconf_room_members",
+    metadata,
+    Column("room", _key(), primary_key=True),
+    Column("user", _key(), primary_key=True),
+    Column("role", String(16), nullable=False),
+    **_OPTIONS,
+)
+"""What users, or whole domains, are in a static room."""
+
+history = Table(
+    "msrpconf_history",
+    metadata,
+    # SQLite counts up only what it calls INTEGER.
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("room", _key(), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("head", LargeBinary(MAX_HEAD), nullable=False),
+    Column("content", LargeBinary(MAX_OCTETS), nullable=False),
+    Index("msrpconf_history_room", "room", "position"),
+    **_OPTIONS,
+)
+"""What was said in static rooms, the oldest first."""
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: Sequence[Migration] = ()
+"""What makes version 2 of version 1, version 3 of version 2, and so on."""
+
+
+def prepare(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring a database to the version that we know, in the transaction of `connection`.
+
+    Several processes may do so at one time: one does it, the others find it done.
+    Raises `DatabaseError` for a version that is newer than ours.
+    """
+    with_lock = _LOCKS.get(connection.dialect.name)
+    if with_lock is not None:
+        connection.execute(text(with_lock))
+    try:
+        _prepare(connection, migrations)
+    finally:
+        if connection.dialect.name in {"mysql", "mariadb"}:
+            connection.execute(text(f"SELECT RELEASE_LOCK('{_LOCK}')"))
+
+
+# PostgreSQL gives the lock back with the transaction; SQLite has one writer anyway.
+_LOCKS = {
+    "postgresql": f"SELECT pg_advisory_xact_lock({_LOCK})",
+    "mysql": f"SELECT GET_LOCK('{_LOCK}', 30)",
+    "mariadb": f"SELECT GET_LOCK('{_LOCK}', 30)",
+}
+
+
+def _prepare(connection: Connection, migrations: Sequence[Migration]) -> None:
+    newest = len(migrations) + 1
+    version = None
+    if inspect(connection).has_table(state.name):
+        version = connection.scalar(select(state.c.value).where(state.c.name == "schema"))
+    if version is None:
+        metadata.create_all(connection)
+        connection.execute(
+            state.insert(), [{"name": "schema", "value": newest}, {"name": "rooms", "value": 0}]
+        )
+        return
+    if version > newest:
+        raise DatabaseError(
+            f"its tables are of version {version}, and this program knows versions up to"
+            f" {newest}: run the newer program, or restore the backup from before the update"
+        )
+    for migrate in migrations[version - 1 :]:
+        migrate(connection)
+    if version < newest:
+        connection.execute(update(state).where(state.c.name == "schema").values(value=newest))
