@@ -111,6 +111,8 @@ class ServerConfig:
     - `queue_octets`: octets that may wait to be sent to one participant.
     - `congested_timeout`: seconds that a participant may be congested before it is sent out.
     - `max_rooms`: rooms at one time.
+    - `files`: the directory of the rooms' files, None for a temporary one.
+    - `max_files_octets`: octets of the files of all rooms together.
     """
 
     name: str = _key("local", values.server_name)
@@ -127,6 +129,8 @@ class ServerConfig:
     queue_octets: int = _key(1_048_576, values.count)
     congested_timeout: float = _key(120.0, values.seconds)
     max_rooms: int = _key(10_000, values.count)
+    files: str | None = _key(None, values.directory)
+    max_files_octets: int = _key(10_737_418_240, values.count)
 
     @property
     def advertised_host(self) -> str:
@@ -183,6 +187,10 @@ class ConferenceConfig:
     may_invite: Role = _key(Role.PARTICIPANT, values.role)  # noqa: RUF009
     may_change_subject: Role = _key(Role.MODERATOR, values.role)  # noqa: RUF009
     may_see_others: Role = _key(Role.VISITOR, values.role)  # noqa: RUF009
+    files: bool = _key(True, values.boolean)
+    max_file_octets: int = _key(104_857_600, values.count)
+    max_files: int = _key(100, values.count)
+    max_files_octets: int = _key(1_073_741_824, values.count)
 
     @property
     def room(self) -> RoomSettings:

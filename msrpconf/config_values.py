@@ -236,6 +236,13 @@ def contact(value: object) -> str:
     return value
 
 
+def directory(value: object) -> str:
+    """A directory, which need not be there yet."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UnexpectedValue('a directory such as "/var/lib/msrpconf/files"', value)
+    return value
+
+
 def server_name(value: object) -> str:
     """The name of a server: it stands before a dot in the tags of its dialogs."""
     if not isinstance(value, str) or not _SERVER_NAME.fullmatch(value):

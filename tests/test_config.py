@@ -59,6 +59,8 @@ class LoadTests(SynchronousTestCase):
             queue_octets = 4
             congested_timeout = 5
             max_rooms = 6
+            files = "/srv/files"
+            max_files_octets = 7
             [conference]
             ad_hoc = false
             max_participants = 8
@@ -82,6 +84,10 @@ class LoadTests(SynchronousTestCase):
             may_invite = "moderator"
             may_change_subject = "visitor"
             may_see_others = "owner"
+            files = false
+            max_file_octets = 16
+            max_files = 17
+            max_files_octets = 18
             [tls]
             certificate = "server.pem"
             private_key = "server.key"
@@ -113,6 +119,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIsInstance(server.msrp_timeout, float)
         self.assertEqual((server.queue_octets, server.congested_timeout), (4, 5))
         self.assertEqual(server.max_rooms, 6)
+        self.assertEqual((server.files, server.max_files_octets), ("/srv/files", 7))
         self.assertFalse(conference.ad_hoc)
         self.assertEqual(
             astuple(conference.room),
@@ -120,6 +127,7 @@ class LoadTests(SynchronousTestCase):
                 *(False, True, 8, ("text/plain", "image/*"), 9, False, False, False),
                 *((), 10.0, 11, 12.0, False, 13, 14.0, 15, True),
                 *(False, Role.MODERATOR, Role.VISITOR, Role.OWNER),
+                *(False, 16, 17, 18),
             ),
         )
         self.assertEqual(config.source, path)

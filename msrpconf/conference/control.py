@@ -23,7 +23,12 @@ from twisted.logger import Logger
 from msrpconf.conference.bye import FLOW, send_bye
 from msrpconf.conference.connecting import NOT_THE_PEER, settle
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.file_control import FileControl
+from msrpconf.conference.file_descriptions import with_capability
+from msrpconf.conference.file_transfers import Transfer
+from msrpconf.conference.files import FileStore
 from msrpconf.conference.identity import Identity
+from msrpconf.conference.leg import CONFERENCE, in_order
 from msrpconf.conference.negotiation import (
     SDP,
     Agreement,
@@ -42,7 +47,7 @@ from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.msrp.session import FrameWriter, Refusal, Session, new_session_id
 from msrpconf.protocols.sdp import SdpError
-from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
+from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
@@ -50,9 +55,6 @@ from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.visible import visible
 
 __all__ = ["CONFERENCE", "FLOW", "ConferenceControl", "Connector"]
-
-CONFERENCE = "Conference"
-"""Channel header: the conference URI that a request outside a dialog is for."""
 
 Connector = Callable[[Session, Destination], None]
 """Connects a session of ours to where its peer waits for us (RFC 6135)."""
@@ -78,7 +80,10 @@ class ConferenceControl:
         self.settings = settings
         self._clock = clock
         self.channel: Channel | None = None
-        self._connect = connect
+        self.connect = connect
+        self.files = FileControl(self, clock, FileStore(settings.files, settings.max_files_octets))
+        registry.on_left = self.files.left
+        registry.on_ended = self.files.room_ended
         self._handlers: dict[str, Callable[[Request], Response | Denied]] = {
             "INVITE": self._invite,
             "ACK": self._ack,
@@ -90,13 +95,9 @@ class ConferenceControl:
 
     def handle(self, request: Request) -> Response:
         """Answer a request of the focus's."""
-        handler = self._handlers.get(request.method)
+        handler = self._handlers.get(request.method, _not_understood)
         try:
-            result = (
-                Denied(501, f"{request.method} is not understood here")
-                if handler is None
-                else handler(request)
-            )
+            result = self.files.handle(request) or handler(request)
         except SipSyntaxError as error:
             result = Denied(400, str(error))
         if isinstance(result, Response):
@@ -111,7 +112,7 @@ class ConferenceControl:
             call_id=visible(request.call_id),
         )
         return request.response(
-            result.status, result.reason, headers=result.headers, to_tag=self._new_tag()
+            result.status, result.reason, headers=result.headers, to_tag=self.new_tag()
         )
 
     # Joining.
@@ -135,7 +136,7 @@ class ConferenceControl:
             if choice is None
             else choice.media.secure
         )
-        dialog = Dialog.from_request(request, self._new_tag())
+        dialog = Dialog.from_request(request, self.new_tag())
         participant = Participant(
             self.registry.room(uri, key, room_settings),
             user,
@@ -281,8 +282,10 @@ class ConferenceControl:
         secure = not self.settings.serves(room_settings, False)
         local_path = self.settings.local_path(new_session_id(), secure)
         body = Negotiation(0).offer(local_path, self.settings, room_settings)
+        if room_settings.files:
+            body = with_capability(body)
         return request.response(
-            200, headers=(("Content-Type", SDP),), body=body, to_tag=self._new_tag()
+            200, headers=(("Content-Type", SDP),), body=body, to_tag=self.new_tag()
         )
 
     # The owner of participants.
@@ -304,6 +307,8 @@ class ConferenceControl:
         handler = session.handler
         if isinstance(handler, Participant) and handler.state is State.JOINED:
             self._end(handler, Reason("SIP", 488, why))
+        elif isinstance(handler, Transfer):
+            handler.fail(488, why)
 
     def _admits(self, participant: Participant, connection: FrameWriter) -> Refusal | None:
         """Whose certificate is not the one of the description ends the session (RFC 8122 §6.2)."""
@@ -321,7 +326,7 @@ class ConferenceControl:
             return
         self._wait(participant, self.settings.msrp_timeout, "No MSRP connection")
         if agreement is not None and agreement.connect_to is not None:
-            self._connect(session, agreement.connect_to)
+            self.connect(session, agreement.connect_to)
 
     def _wait(self, participant: Participant, seconds: float, why: str) -> None:
         participant.stop_timer()
@@ -340,7 +345,8 @@ class ConferenceControl:
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out; the Deferred is done when each BYE is answered or given up."""
         participants = self.registry.participants()
-        return DeferredList([self._end(each, reason) for each in participants])
+        ends = [*self.files.close(reason), *(self._end(each, reason) for each in participants)]
+        return DeferredList(ends)
 
     def _end(self, participant: Participant, reason: Reason) -> Deferred[None]:
         """Drop a participant and have the focus tell it."""
@@ -391,13 +397,10 @@ class ConferenceControl:
 
     def _in_order(self, participant: Participant, request: Request) -> Denied | None:
         """Count a request in its dialog; 500 for one that others overtook (RFC 3261 §12.2.2)."""
-        try:
-            participant.dialog = participant.dialog.accept(request)
-        except OutOfOrder as error:
-            return Denied(500, str(error), (("Retry-After", str(secrets.randbelow(10))),))
-        return None
+        return in_order(participant, request)
 
-    def _new_tag(self) -> str:
+    def new_tag(self) -> str:
+        """A tag for a dialog of ours: it names this server."""
         return f"{self.settings.name}.{secrets.token_hex(8)}"
 
     def _log(self, what: str, participant: Participant) -> None:
@@ -422,6 +425,10 @@ def _who(request: Request) -> str:
         return Identity.of_request(request).key
     except SipSyntaxError:
         return str(request.from_.uri)
+
+
+def _not_understood(request: Request) -> Denied:
+    return Denied(501, f"{request.method} is not understood here")
 
 
 def _no_dialog() -> Denied:

@@ -29,6 +29,7 @@ from msrpconf.protocols.sdp import (
     answer,
     offer,
 )
+from msrpconf.protocols.sdp_file import is_for_file
 from msrpconf.protocols.sdp_msrp import (
     TCP_MSRP,
     TCP_TLS_MSRP,
@@ -205,7 +206,8 @@ def choose(
     `SdpError`, whose text says what an offer needs.
     """
     parsed = SessionDescription.parse(description)
-    media = msrp_media(parsed)
+    # A file beside the chat is refused: it has a dialog of its own (RFC 5547 §8.7).
+    media = [each for each in msrp_media(parsed) if not is_for_file(parsed.media[each.index])]
     if not media:
         raise SdpError("No m=message line with TCP/MSRP: this is a chat room")
     served = [
@@ -218,13 +220,14 @@ def choose(
         if reception is not None:
             return Choice(parsed, each, reception)
     if not served:
-        raise SdpError(_not_served(settings, room, secure))
+        raise SdpError(not_served(settings, room, secure))
     if room.plain_text:
         raise SdpError("a=accept-types needs message/cpim or text/plain")
     raise SdpError("a=accept-types needs message/cpim")
 
 
-def _not_served(settings: ServerSettings, room: RoomSettings, secure: bool | None) -> str:
+def not_served(settings: ServerSettings, room: RoomSettings, secure: bool | None = None) -> str:
+    """Why no line of an offer is served, with TLS or without."""
     if secure is not None:
         return f"{TCP_TLS_MSRP if secure else TCP_MSRP} was offered: answer with that"
     if settings.serves(room, True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
+from msrpconf.conference.participant import State
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.roles import MAX_ASSIGNED, Role
 from msrpconf.conference.room import Room
@@ -125,6 +126,19 @@ def may_invite(room: Room, user: Identity) -> Denied | None:
     return _present(room, user)
 
 
+def may_give_file(room: Room, user: Identity) -> Denied | None:
+    """Whether `user` may give the room a file, which is to say something there (RFC 5547)."""
+    return may_fetch_file(room, user) or may_speak(room, user)
+
+
+def may_fetch_file(room: Room, user: Identity) -> Denied | None:
+    """Whether `user` may have a file of the room's: who is in it may."""
+    denied = may_stay(room, user)
+    if denied is None and not (user.proven and _has_joined(room, user)):
+        return Denied(403, "Files are for who is in the room: join it first")
+    return denied
+
+
 # About others.
 
 
@@ -197,6 +211,12 @@ def _same(one: Identity, other: Identity) -> bool:
 
 def _is_in(room: Room, user: Identity) -> bool:
     return bool(user.proven) and any(each.identity.key == user.key for each in room.participants)
+
+
+def _has_joined(room: Room, user: Identity) -> bool:
+    return any(
+        each.identity.key == user.key and each.state is State.JOINED for each in room.participants
+    )
 
 
 def _at_least(room: Room, user: Identity, least: Role, what: str) -> Denied | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.participant import Participant, State
@@ -30,6 +32,10 @@ class ConferenceRegistry:
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
         self.static_rooms = 0
         """How many of the rooms an operator has set up; kept by who sets them up."""
+        self.on_left: Callable[[Participant], None] = lambda participant: None
+        """Told of each participant who is out."""
+        self.on_ended: Callable[[Room], None] = lambda room: None
+        """Told of each room that has ended."""
         self._clock = clock
 
     def room(self, uri: str, key: str, settings: RoomSettings) -> Room:
@@ -80,7 +86,13 @@ class ConferenceRegistry:
         self.sessions.pop(session_id(participant.session.local_path), None)
         participant.session.close()
         if not (room.participants or room.static) and self.rooms.get(room.key) is room:
-            del self.rooms[room.key]
+            self.end(room)
+        self.on_left(participant)
+
+    def end(self, room: Room) -> None:
+        """A room is no more; nobody is in it."""
+        del self.rooms[room.key]
+        self.on_ended(room)
 
     @property
     def ad_hoc_rooms(self) -> int:

@@ -68,6 +68,14 @@ class RoomSettings:
     """What one must be at least to change the subject."""
     may_see_others: Role = Role.VISITOR
     """What one must be at least to be told who is in the room."""
+    files: bool = True
+    """Whether files may be given to the room and fetched from it (RFC 5547)."""
+    max_file_octets: int = 104857600
+    """How large one file may be."""
+    max_files: int = 100
+    """How many files the room keeps; the oldest go first."""
+    max_files_octets: int = 1073741824
+    """How large all of them may be together; the oldest go first."""
 
 
 @frozen
@@ -96,6 +104,10 @@ class ServerSettings:
     max_rooms: int = 10000
     max_sessions: int = 100000
     """Participants of all rooms together."""
+    files: str | None = None
+    """The directory of the rooms' files; None for a temporary one."""
+    max_files_octets: int = 10737418240
+    """How large the files of all rooms may be together."""
     congested_timeout: float = 120.0
     """How long a participant may be congested before it is sent out (RFC 7701 §6.4)."""
     limits: Limits = field(factory=Limits)

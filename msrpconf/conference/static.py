@@ -188,4 +188,4 @@ class StaticRooms:
         room.static = False
         registry.static_rooms -= 1
         if not room.participants:
-            del registry.rooms[key]
+            registry.end(room)

@@ -123,6 +123,8 @@ def server_settings(config: Config) -> ServerSettings:
         grace=server.grace,
         ad_hoc=conference.ad_hoc,
         max_rooms=server.max_rooms,
+        files=server.files,
+        max_files_octets=server.max_files_octets,
         congested_timeout=server.congested_timeout,
         limits=Limits(server.queue_octets, conference.max_message_octets, server.chunk_timeout),
         room=conference.room,

@@ -76,8 +76,12 @@ class ServerService(Service):
         self.control.channel = channel
 
     def startService(self) -> None:
-        """Listen. Raises `CannotListenError` for a port that is taken: then stop the service."""
+        """Listen. Raises `CannotListenError` for a port that is taken: then stop the service.
+
+        OSError where the directory of the rooms' files cannot be used.
+        """
         Service.startService(self)
+        self.control.files.store.open()
         for address in self._listen:
             self.ports.append(self._open(address))
         told = {"tcp": None, "tls": None}
@@ -123,6 +127,7 @@ class ServerService(Service):
         yield self._at_most(CLOSE_TIMEOUT, self.control.close(SHUTDOWN))
         yield self._close_connections()
         yield DeferredList(closing)
+        self.control.files.store.close()
 
     @inlineCallbacks
     def _close_connections(self) -> Generator[Deferred[Any], Any, None]:
