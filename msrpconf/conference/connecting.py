@@ -8,6 +8,8 @@ from msrpconf.conference.negotiation import Agreement
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.msrp.connection import session_id
+from msrpconf.protocols.msrp.destination import Destination
+from msrpconf.protocols.msrp.session import Session
 
 NOT_THE_PEER = "The TLS certificate of the MSRP connection does not match a=fingerprint"
 
@@ -41,3 +43,18 @@ def settle(participant: Participant, agreement: Agreement, settings: ServerSetti
     session.remote_path = agreement.remote_path
     participant.agreement = agreement
     participant.room.update_audience(participant)
+
+
+def awaits(session: Session, destination: Destination) -> bool:
+    """Whether a session still needs the connection that it was to have, and to there.
+
+    Its client may have left meanwhile, have come by itself, or have moved.
+    """
+    participant = session.handler
+    return (
+        isinstance(participant, Participant)
+        and not session.closed
+        and session.connection is None
+        and participant.agreement is not None
+        and participant.agreement.connect_to == destination
+    )

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from msrpconf.conference.connecting import awaits
 from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
@@ -154,7 +155,7 @@ class ServerService(Service):
         attempt.addCallbacks(
             self._connected,
             self._not_connected,
-            callbackArgs=(session,),
+            callbackArgs=(session, destination),
             errbackArgs=(session, destination),
         )
 
@@ -162,8 +163,10 @@ class ServerService(Service):
         self._attempts.discard(attempt)
         return result
 
-    def _connected(self, connection: MsrpConnection, session: Session) -> None:
-        if session.closed or session.connection is not None:
+    def _connected(
+        self, connection: MsrpConnection, session: Session, destination: Destination
+    ) -> None:
+        if not awaits(session, destination):
             connection.close()
             return
         connection.attach(session)
@@ -180,7 +183,8 @@ class ServerService(Service):
             session=session_id(session.local_path).decode("ascii"),
         )
         error = failure.value
-        if isinstance(error, MsrpConnectError) and error.untrusted:
+        untrusted = isinstance(error, MsrpConnectError) and error.untrusted
+        if untrusted and awaits(session, destination):
             self.control.untrusted(session, f"MSRP to {destination}: {error}")
         # Else the participant's MSRP timer ends the wait: it may still come by itself.
 

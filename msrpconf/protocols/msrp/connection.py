@@ -56,7 +56,7 @@ class MsrpConnection(StreamWriter):
 
     `sessions` finds a session by its id; `flusher` calls for the writing;
     `bind_timeout` is how many seconds the connection may have no session;
-    `keep_alive` when TCP gives it up.
+    `keep_alive` when TCP gives it up, None for when the system does.
     """
 
     log = Logger()
@@ -78,7 +78,7 @@ class MsrpConnection(StreamWriter):
         """Whether anything has come since somebody set this to False."""
         self.quiet = 0
         self.asked = False
-        self._keep_alive = keep_alive or KeepAlive()
+        self._keep_alive = keep_alive
         self._ready_to_serve = False
         self._why_lost = ""
         self._sessions = sessions

@@ -4,7 +4,7 @@ A device that loses its network says nothing. A connection on which nothing has 
 a while is therefore asked: a SEND without a body, which is to be answered. Any octet is an answer,
 also that of a client which does not like the question. Who says nothing is cut off.
 
-Where octets wait to be read, no question would arrive; there TCP itself tells
+Where octets wait to be read, no question would arrive; there TCP itself tells, later
 (`TCP_USER_TIMEOUT`). For all connections there is one timer.
 """
 
@@ -17,6 +17,9 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+PROBES = 3
+"""TCP's own questions without an answer until it gives up."""
 
 
 @frozen
@@ -93,10 +96,11 @@ class ConnectionKeeper:
             self.start()
 
 
-def set_tcp_options(transport: object, times: KeepAlive) -> None:
+def set_tcp_options(transport: object, times: KeepAlive | None) -> None:
     """Have TCP notice a peer that is gone: while idle by probes, else by what it leaves unread.
 
-    Does nothing for what is not TCP, nor what the system does not have.
+    With None for the `times` it is the system that chooses them. Does nothing for what is not
+    TCP, nor what the system does not have.
     """
     while isinstance(transport, TLSMemoryBIOProtocol):
         transport = transport.transport
@@ -104,22 +108,17 @@ def set_tcp_options(transport: object, times: KeepAlive) -> None:
     tcp = None if handle is None else handle()
     if not isinstance(tcp, socket.socket) or tcp.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    seconds = times.interval + times.timeout
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", times.interval),
-        ("TCP_KEEPINTVL", times.timeout / 3),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", seconds * 1000),
+    if times is None:
+        return
+    for name, value, most in (
+        ("TCP_KEEPIDLE", times.interval, 32767),
+        ("TCP_KEEPINTVL", times.timeout / PROBES, 32767),
+        ("TCP_KEEPCNT", PROBES, 127),
+        # Who is there and does not read is congested (RFC 7701 §6.4), and is given the time for
+        # that: this cannot tell one from who is gone.
+        ("TCP_USER_TIMEOUT", 2000 * (times.interval + times.timeout), 2**31 - 1),
     ):
         option = getattr(socket, name, None)
         if option is not None:
-            # The kernel takes up to 32767 s for the first two.
-            tcp.setsockopt(
-                socket.IPPROTO_TCP,
-                option,
-                max(1, min(int(value), 2_000_000_000 if option == _USER_TIMEOUT else 32767)),
-            )
-
-
-_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+            tcp.setsockopt(socket.IPPROTO_TCP, option, max(1, min(int(value), most)))
