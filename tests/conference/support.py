@@ -10,10 +10,14 @@ from textwrap import dedent
 from typing import Any
 
 from attrs import evolve, fields
+from OpenSSL.crypto import X509
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from msrpconf.conference.control import CONFERENCE, ConferenceControl
 from msrpconf.conference.participant import Participant
@@ -26,6 +30,7 @@ from msrpconf.protocols.msrp.session import Limits, Session
 from msrpconf.protocols.sdp import MediaDescription, SessionDescription
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.protocols.tls import Credentials
 from tests.protocols.msrp.support import Frame, Peer
 
 ROOM = "sip:conf1@conf.example.com"
@@ -124,6 +129,22 @@ class FakeChannel:
         for message, answer in self.sent:
             if not answer.called:
                 answer.callback(message.response(status, reason))
+
+
+class TlsTransport(StringTransport):
+    """TLS without any; the peer has presented the certificate of `presents`, None for none."""
+
+    def __init__(self, presents: Credentials | None) -> None:
+        super().__init__()
+        self._presents = presents
+        directlyProvides(self, ISSLTransport)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """There is no TCP."""
+
+    def getPeerCertificate(self) -> X509 | None:
+        presents = self._presents
+        return None if presents is None else X509.from_cryptography(presents.certificate)
 
 
 class Client:
@@ -232,6 +253,12 @@ class Client:
         self.say(b"", content_type=None)
         self.case.assertEqual(self.peer.hears_text(), ["200 OK"])
         return self
+
+    def connect_as(self, *, secure: bool, presents: Credentials | None = None) -> Peer:
+        """Connect, with a transport that is TLS or not; nothing is said yet."""
+        transport = TlsTransport(presents) if secure else StringTransport()
+        self.peer = Peer(self.case.registry.sessions, self.case.clock, transport)
+        return self.peer
 
     @property
     def connected(self) -> Peer:
