@@ -27,6 +27,7 @@ from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue, found, instead
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.tls import Tls
+from msrpconf.storage.url import in_directory
 
 T = TypeVar("T")
 
@@ -39,7 +40,6 @@ _NOT_YET = {
     "presence": "the presence agent",
     "dispatcher": "the dispatcher",
     "management": "the management interface",
-    "database": "the database",
 }
 
 
@@ -200,6 +200,21 @@ class ConferenceConfig:
 
 
 @frozen
+class DatabaseConfig:
+    """`[database]`: where static rooms are kept; without the table there are none.
+
+    - `url`: of SQLite, PostgreSQL or MySQL. A file of SQLite is relative to the configuration's.
+    - `refresh`: seconds until a change by another process takes effect.
+    """
+
+    # Not shown: it may have a password.
+    url: str = field(
+        default="sqlite:///msrpconf.sqlite", repr=False, metadata={"read": values.database_url}
+    )
+    refresh: float = _key(5.0, values.seconds)
+
+
+@frozen
 class Config:
     """A whole configuration; `Config()` is the default.
 
@@ -212,6 +227,7 @@ class Config:
     server: ServerConfig = ServerConfig()
     conference: ConferenceConfig = ConferenceConfig()
     tls: TlsConfig = TlsConfig()
+    database: DatabaseConfig = DatabaseConfig()
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -270,6 +286,13 @@ class Config:
         ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
+
+    @property
+    def database_url(self) -> str | None:
+        """The URL of the database to use; None without the table."""
+        if "database" not in self.written:
+            return None
+        return in_directory(self.database.url, Path(self.source).parent)
 
     def load_tls(self) -> Tls | None:
         """What `[tls]` gives; None without the table, or where a file of it cannot be used."""
@@ -348,6 +371,7 @@ _TABLES: Mapping[str, type] = {
     "focus": FocusConfig,
     "server": ServerConfig,
     "conference": ConferenceConfig,
+    "database": DatabaseConfig,
     "tls": TlsConfig,
 }
 

@@ -19,6 +19,7 @@ from msrpconf.conference.roles import Role
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, bracket, unbracket
 from msrpconf.protocols.sip.grammar import is_token, parse_host
+from msrpconf.storage.url import read_url
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -225,6 +226,22 @@ def role(value: object) -> Role:
         names = ", ".join(f'"{name}"' for name in roles)
         raise UnexpectedValue(f"one of {names}", value)
     return roles[value]
+
+
+def database_url(value: object) -> str:
+    """The URL of a database."""
+    expected = (
+        'a URL such as "sqlite:///msrpconf.sqlite", "postgresql://user:password@host/database"'
+        ' or "mysql://user:password@host/database"'
+    )
+    if not isinstance(value, str):
+        raise UnexpectedValue(expected, value)
+    try:
+        read_url(value)
+    except ValueError as error:
+        # What is wrong may be at the password, which nobody wants to see.
+        raise UnexpectedValue(expected, str(error)) from None
+    return value
 
 
 def contact(value: object) -> str:

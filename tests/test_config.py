@@ -88,6 +88,9 @@ class LoadTests(SynchronousTestCase):
             max_file_octets = 16
             max_files = 17
             max_files_octets = 18
+            [database]
+            url = "postgresql://me:geheim@db.example.com/chat"
+            refresh = 16
             [tls]
             certificate = "server.pem"
             private_key = "server.key"
@@ -130,6 +133,8 @@ class LoadTests(SynchronousTestCase):
                 *(False, 16, 17, 18),
             ),
         )
+        self.assertEqual(config.database.url, "postgresql://me:geheim@db.example.com/chat")
+        self.assertEqual(config.database.refresh, 16.0)
         self.assertEqual(config.source, path)
 
     def test_component_tables(self) -> None:
@@ -147,11 +152,27 @@ class LoadTests(SynchronousTestCase):
         config.check()
         # Keys without a default are there as comments, after their own explanation.
         text = EXAMPLE.read_text("utf-8")
-        for table in ("sip", "focus", "server", "conference", "tls"):
+        for table in ("sip", "focus", "server", "conference", "database", "tls"):
             section = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
             written = re.findall(r"^(?:# )?(\w+) = ", section, re.MULTILINE)
             keys = [attribute.name for attribute in fields(type(getattr(config, table)))]
             self.assertEqual(written, keys)
+
+
+class DatabaseTests(SynchronousTestCase):
+    def test_it_is_used_where_its_table_is_written(self) -> None:
+        self.assertIsNone(Config().database_url)
+        self.assertIsNone(Config.parse("[server]", "/etc/x.toml").database_url)
+        url = Config.parse("[database]", "/etc/x.toml").database_url
+        self.assertEqual(url, "sqlite+pysqlite:////etc/msrpconf.sqlite")
+
+    def test_its_password_is_shown_nowhere(self) -> None:
+        text = '[database]\nurl = "{}://me:geheim@db.example.com/chat"'
+        self.assertNotIn("geheim", repr(Config.parse(text.format("postgresql"), "x")))
+        for wrong in ("oracle", "postgresql+asyncpg", "nonsense:"):
+            error = self.assertRaises(ConfigError, Config.parse, text.format(wrong), "x")
+            self.assertIn("[database] url: expected a URL such as", str(error))
+            self.assertNotIn("geheim", str(error))
 
 
 class ErrorTests(SynchronousTestCase):
@@ -185,7 +206,8 @@ class ErrorTests(SynchronousTestCase):
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
             "zzz = 1",
-            "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference], [tls]",
+            "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
+            " [database], [tls]",
         )
 
     def test_components_of_later_versions(self) -> None:
@@ -193,7 +215,6 @@ class ErrorTests(SynchronousTestCase):
             ("presence", "the presence agent"),
             ("dispatcher", "the dispatcher"),
             ("management", "the management interface"),
-            ("database", "the database"),
         ):
             self.refused(
                 f"[{table}]",

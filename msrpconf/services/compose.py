@@ -25,6 +25,8 @@ from msrpconf.protocols.sip.flow import Flow
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.server import ServerService
+from msrpconf.services.static_rooms import StaticRoomService
+from msrpconf.storage.database import Database
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
@@ -58,6 +60,15 @@ class ConferenceService(MultiService):
             max_transactions=config.sip.max_transactions,
             trace=None if trace is None else _sip_trace(trace),
         )
+        url = config.database_url
+        self.static_rooms = (
+            None
+            if url is None
+            else StaticRoomService(
+                Database(url, reactor), self.server.control, reactor, config.database.refresh
+            )
+        )
+        """The rooms that an operator has set up; None without a database."""
         self._reactor = reactor
         self._channel: LocalChannel | None = None
 
@@ -74,9 +85,10 @@ class ConferenceService(MultiService):
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[None], None, None]:
-        """Open the ports: MSRP first, so that who is let in can connect.
+        """Read the static rooms, then open the ports: MSRP first, for who is let in.
 
-        Fails with `CannotListenError` where one is taken, and leaves none open. A
+        Fails with `DatabaseError` where the database cannot be used, with
+        `CannotListenError` where a port is taken, and leaves nothing open. A
         service that was stopped does not start again: make a new one.
         """
         self.running = 1
@@ -87,6 +99,10 @@ class ConferenceService(MultiService):
         self.focus.use_channel(to_server)
         self.server.use_channel(to_focus)
         try:
+            if self.static_rooms is not None:
+                yield self.static_rooms.startService()
+                if not self.running:
+                    return  # stopped meanwhile
             self.server.startService()
             yield self.focus.startService()
         except Exception:
@@ -100,6 +116,8 @@ class ConferenceService(MultiService):
         self.focus.refuse_new()
         yield self.server.stopService()
         yield self.focus.stopService()
+        if self.static_rooms is not None:
+            yield self.static_rooms.stopService()
         if self._channel is not None:
             self._channel.close()
             self._channel = None

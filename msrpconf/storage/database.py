@@ -16,14 +16,14 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.schema import prepare
+from msrpconf.storage.url import DRIVERS, read_url, shown
 
 T = TypeVar("T")
 
@@ -39,41 +39,17 @@ THREADS = 4
 MAX_WAITING = 10000
 """Transactions that may wait for a thread."""
 
-_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql", "sqlite": "pysqlite"}
-_SECRETS = ("password", "passwd", "sslpassword")
-_MODULES = {"psycopg": "postgresql", "pymysql": "mysql"}
-
-
-def read_url(text: str) -> URL:
-    """A database's URL with the driver that we use. Raises `ValueError`, without the password."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ValueError("not a URL") from None
-    name, _, driver = url.drivername.partition("+")
-    if name not in _DRIVERS or driver not in ("", _DRIVERS[name]):
-        raise ValueError(f"{url.drivername} is none that is known")
-    return url.set(drivername=f"{name}+{_DRIVERS[name]}")
-
-
-def shown(text: str) -> str:
-    """A database's URL for people: without the password."""
-    try:
-        url = read_url(text)
-    except ValueError:
-        return "a URL that cannot be read"
-    url = url.set(drivername=url.get_backend_name()).difference_update_query(_SECRETS)
-    return url.render_as_string(hide_password=True)
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
 
 class Database:
-    """The database at `url`; `name` is its URL for people.
+    """The database at `url`; `name` is what people know it by.
 
     `reactor` is where what it does comes back to.
     """
 
     def __init__(self, url: str, reactor: Any) -> None:
-        self.name = shown(url)
+        self.name = f"database {shown(url)}"
         self._url = read_url(url)
         self._reactor = reactor
         threads = 1 if self._url.get_backend_name() == "sqlite" else THREADS
@@ -176,10 +152,10 @@ class Database:
         try:
             engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
         except ImportError:
-            driver = _DRIVERS[backend]
+            driver = DRIVERS[backend]
             raise DatabaseError(
                 f"{self.name}: its driver {driver} is not installed:"
-                f" pip install 'msrpconf[{_MODULES[driver]}]'"
+                f" pip install 'msrpconf[{_EXTRAS[driver]}]'"
             ) from None
         if backend == "sqlite":
             event.listen(engine, "connect", _sqlite_connected)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Generator
 from importlib import import_module
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -18,6 +19,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from msrpconf.conference.static import StaticRoom
 from msrpconf.config import Config
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.dialog import Dialog
@@ -33,6 +35,7 @@ from msrpconf.services.compose import (
 )
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
+from msrpconf.storage.errors import DatabaseError
 from tests.services.support import sip
 from tests.services.test_server import offer
 
@@ -302,6 +305,41 @@ class PortTests(ServiceTestCase):
         service = FocusService(reactor, FocusSettings(), listen)
         yield self.assertFailure(service.startService(), CannotListenError)
         self.assertFree(socket.SOCK_DGRAM, free)
+        self.assertEqual(service.listening, [])
+
+    @inlineCallbacks
+    def test_a_database_that_cannot_be_used_leaves_nothing_open(
+        self,
+    ) -> Generator[Deferred[Any], Any, None]:
+        msrp = self.free()
+        more = '[focus]\n[database]\nurl = "sqlite:////nowhere/x.sqlite"'
+        yield self.assertFailure(self.start(more, 0, msrp), DatabaseError)
+        self.assertFree(socket.SOCK_STREAM, msrp)
+
+    @inlineCallbacks
+    def test_static_rooms(self) -> Generator[Deferred[Any], Any, None]:
+        more = f'[conference]\nad_hoc = false\n[database]\nurl = "sqlite:///{Path(self.mktemp()).absolute()}"'
+        for count in range(2):
+            service = yield self.start(more)
+            self.assertEqual(len(service.registry.rooms), count)
+            if not count:
+                yield service.static_rooms.create(StaticRoom("sip:lobby@conf.example.com"))
+            peer = yield self.tcp()
+            yield self.join(peer)
+            ended = service.stopService()
+            bye = yield peer.inbox.next()
+            peer.send(bytes(bye.response(200)))
+            yield ended
+
+    @inlineCallbacks
+    def test_who_stops_it_while_it_starts(self) -> Generator[Deferred[Any], Any, None]:
+        config = Config.parse(
+            CONFIGURATION.format(sip=0, msrp=0, more='[database]\nurl = "sqlite://"'), "the test"
+        )
+        service = make_service(config, reactor)
+        starting = service.startService()
+        yield service.stopService()
+        yield starting
         self.assertEqual(service.listening, [])
 
     @inlineCallbacks

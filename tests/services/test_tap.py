@@ -214,3 +214,18 @@ class TwistdTests(ProcessCase):
                     f"msrpconf: cannot listen at {address}: Address already in use\n",
                 )
         self.assertEqual(list(self.directory.glob("*.pid")), [])
+
+    @inlineCallbacks
+    def test_a_database_that_cannot_be_used_says_so(self) -> Generator[Deferred[Any], Any, None]:
+        file = self.directory / "database.toml"
+        url = "postgresql://me:geheim@127.0.0.1:1/chat"
+        ports = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n'
+        file.write_text(f'{ports}[focus]\n[database]\nurl = "{url}"\n')
+        twistd = self.start("twistd", "-n", "--pidfile=", "msrpconf", "--config", str(file))
+        status = yield twistd.ends()
+        self.assertEqual(status, 1, twistd)
+        self.assertIn(
+            "cannot start: database postgresql://me:***@127.0.0.1:1/chat: ", twistd.output
+        )
+        self.assertNotIn("geheim", twistd.output + twistd.errors)
+        self.assertNotIn("Traceback", twistd.output + twistd.errors)

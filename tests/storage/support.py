@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, make_url, text
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, TestCase
 
-from msrpconf.storage.database import Database, read_url
+from msrpconf.storage.database import Database
+from msrpconf.storage.url import read_url
 
 reactor: Any = import_module("twisted.internet.reactor")
 

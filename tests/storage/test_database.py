@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.storage import schema
-from msrpconf.storage.database import Database, read_url, shown
+from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.schema import metadata, prepare, state
+from msrpconf.storage.url import in_directory, read_url, shown
 from tests.storage.support import DatabaseTestCase, OnPostgresql, reactor
 
 
@@ -33,6 +34,16 @@ class UrlTests(SynchronousTestCase):
             self.assertEqual(read_url(text_).drivername, driver)
         for wrong in ("", "x", "oracle://h/d", "postgresql+asyncpg://h/d", "msrpconf.sqlite"):
             self.assertRaises(ValueError, read_url, wrong)
+
+    def test_a_file_of_sqlite_is_relative_to_the_configuration(self) -> None:
+        here = Path("/etc/msrpconf")
+        for url, expected in (
+            ("sqlite:///x.sqlite", "sqlite+pysqlite:////etc/msrpconf/x.sqlite"),
+            ("sqlite:////var/x.sqlite", "sqlite+pysqlite:////var/x.sqlite"),
+            ("sqlite://", "sqlite://"),
+            ("postgresql://u:p@h/d", "postgresql://u:p@h/d"),
+        ):
+            self.assertEqual(in_directory(url, here), expected)
 
     def test_the_password_is_not_shown(self) -> None:
         self.assertEqual(shown("postgresql://me:geheim@h:1/d"), "postgresql://me:***@h:1/d")
@@ -192,7 +203,7 @@ class UnreachableTests(DatabaseTestCase):
     async def start(self, url: str, text: str) -> None:
         database = Database(url, reactor)
         error = await self.fails(DatabaseError, database.start(), text)
-        self.assertTrue(error.startswith(f"{shown(url)}: "), str(error))
+        self.assertTrue(error.startswith(f"database {shown(url)}: "), str(error))
         self.assertNotIn("geheim", error)
         self.assertNotIn("\n", error)
 

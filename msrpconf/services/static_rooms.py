@@ -1,0 +1,144 @@
+"""The static rooms of a server, as the database has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from msrpconf.conference.static import Expeller, StaticRoom, StaticRooms
+from msrpconf.storage.database import Database
+from msrpconf.storage.errors import DatabaseError
+from msrpconf.storage.rooms import Changes, RoomStore
+
+T = TypeVar("T")
+
+
+class StaticRoomService(Service):
+    """Keeps a server's static rooms as they are in `database`, and changes them there.
+
+    All of them are in memory, so that nobody who joins waits for the database. What
+    is changed here takes effect at once, before its Deferred is done; what another
+    process has changed, within `refresh` seconds. While the database is away the
+    rooms stay as they are. `clock` keeps time.
+    """
+
+    name = "msrpconf-static-rooms"
+    log = Logger()
+
+    def __init__(
+        self, database: Database, control: Expeller, clock: IReactorTime, refresh: float
+    ) -> None:
+        self.database = database
+        self._store = RoomStore(database, clock.seconds)
+        self._rooms = StaticRooms(control)
+        self._refresh = refresh
+        self._revision = -1
+        # One at a time: else what was read before a change could be applied after it.
+        self._lock = DeferredLock()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+        self._away = False
+
+    @inlineCallbacks
+    def startService(self) -> Generator[Deferred[Any], Any, None]:
+        """Open the database and have its rooms.
+
+        Fails with `DatabaseError`: then stop the service.
+        """
+        Service.startService(self)
+        yield self.database.start()
+        if not self.running:
+            return  # stopped meanwhile
+        yield self.refresh()
+        self.log.info(
+            "{name}: {count} static rooms", name=self.database.name, count=len(self.rooms)
+        )
+        if self.running:
+            self._looking.start(self._refresh, now=False)
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Finish what was begun, and close the database."""
+        Service.stopService(self)
+        if self._looking.running:
+            self._looking.stop()
+        yield self.database.stop()
+
+    @property
+    def rooms(self) -> dict[str, StaticRoom]:
+        """The records by key, as this process knows them."""
+        return self._rooms.records
+
+    def create(self, room: StaticRoom) -> Deferred[StaticRoom]:
+        """Set up a room; its record as it is then.
+
+        Fails with `RoomExists`, `StaticRoomError` or `DatabaseError`.
+        """
+        return self._write(lambda: self._store.create(room), self._rooms.put)
+
+    def change(self, room: StaticRoom, revision: int | None = None) -> Deferred[StaticRoom]:
+        """Put a record in the place of the one with its key; it as it is then.
+
+        With a `revision`, only if the room has that one still: else it fails with
+        `RoomChanged`; also with `NoSuchRoom`, `StaticRoomError` or `DatabaseError`.
+        """
+        return self._write(lambda: self._store.change(room, revision), self._rooms.put)
+
+    def delete(self, key: str, revision: int | None = None) -> Deferred[None]:
+        """End a room, and forget what was said in it; who is in it is sent out.
+
+        Fails with `NoSuchRoom`, `RoomChanged` or `DatabaseError`.
+        """
+        return self._write(
+            lambda: self._store.delete(key, revision), lambda _: self._rooms.remove(key)
+        )
+
+    def refresh(self) -> Deferred[None]:
+        """Look for what other processes have changed. Fails with `DatabaseError`."""
+        return self._write(self._changes, self._apply).addCallback(lambda _: None)
+
+    def _write(self, ask: Callable[[], Deferred[T]], apply: Callable[[T], None]) -> Deferred[T]:
+        def done(result: T) -> T:
+            apply(result)
+            return result
+
+        return self._lock.run(lambda: ask().addCallback(done))
+
+    def _changes(self) -> Deferred[Changes | None]:
+        known = {key: room.revision for key, room in self.rooms.items()}
+        return self._store.changes(self._revision, known)
+
+    def _apply(self, changes: Changes | None) -> None:
+        if changes is None:
+            return
+        for problem in changes.problems:
+            self.log.error("static room: {problem}; nobody is let in", problem=problem)
+        for room in changes.changed:
+            self._rooms.put(room)
+        for key in changes.removed:
+            self._rooms.remove(key)
+        self._revision = changes.revision
+
+    def _look(self) -> Deferred[None]:
+        return self.refresh().addCallbacks(self._seen, self._not_seen)
+
+    def _seen(self, _: object) -> None:
+        if self._away:
+            self._away = False
+            self.log.info("{name}: it is back", name=self.database.name)
+
+    def _not_seen(self, failure: Failure) -> None:
+        if failure.check(DatabaseError) is None:
+            self.log.failure("static rooms cannot be refreshed", failure)
+        elif self.running and not self._away:
+            self._away = True
+            self.log.error(
+                "{error}; static rooms stay as they are", error=failure.getErrorMessage()
+            )
