@@ -26,6 +26,7 @@ from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
 from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue, found, instead
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.protocols.tls import Tls
 from msrpconf.storage.url import in_directory
 
@@ -91,9 +92,11 @@ class FocusConfig:
     """`[focus]`: the user agent of the rooms.
 
     - `ack_timeout`: seconds that an answered INVITE may wait for its ACK.
+    - `outbound_proxy`: the proxy that invitations are sent by, None for the invitee's own host.
     """
 
     ack_timeout: float = _key(5.0, values.seconds)
+    outbound_proxy: SipURI | None = _key(None, values.proxy)  # noqa: RUF009
 
 
 @frozen
@@ -191,6 +194,7 @@ class ConferenceConfig:
     max_file_octets: int = _key(104_857_600, values.count)
     max_files: int = _key(100, values.count)
     max_files_octets: int = _key(1_073_741_824, values.count)
+    max_invitations: int = _key(100, values.count)
 
     @property
     def room(self) -> RoomSettings:

@@ -19,6 +19,8 @@ from msrpconf.conference.roles import Role
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, bracket, unbracket
 from msrpconf.protocols.sip.grammar import is_token, parse_host
+from msrpconf.protocols.sip.locate import Destination, LocateError
+from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.storage.url import read_url
 
 T = TypeVar("T")
@@ -193,6 +195,21 @@ def host(value: object) -> str:
     if is_wildcard(name):
         raise UnexpectedValue(f"{expected}, that others can reach", value)
     return name
+
+
+def proxy(value: object) -> SipURI:
+    """The URI of a SIP proxy, with the `lr` that a route to it has."""
+    expected = 'a SIP URI without a user, such as "sip:proxy.example.com;transport=tcp"'
+    if not isinstance(value, str):
+        raise UnexpectedValue(expected, value)
+    try:
+        uri = SipURI.parse(value)
+        Destination.of(uri)
+    except (SipSyntaxError, LocateError):
+        raise UnexpectedValue(expected, value) from None
+    if uri.user is not None or uri.headers:
+        raise UnexpectedValue(expected, value)
+    return uri.with_parameters(("lr", None))
 
 
 def option_tag(text: str) -> str:

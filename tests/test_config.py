@@ -88,6 +88,7 @@ class LoadTests(SynchronousTestCase):
             max_file_octets = 16
             max_files = 17
             max_files_octets = 18
+            max_invitations = 19
             [database]
             url = "postgresql://me:geheim@db.example.com/chat"
             refresh = 16
@@ -130,7 +131,7 @@ class LoadTests(SynchronousTestCase):
                 *(False, True, 8, ("text/plain", "image/*"), 9, False, False, False),
                 *((), 10.0, 11, 12.0, False, 13, 14.0, 15, True),
                 *(False, Role.MODERATOR, Role.VISITOR, Role.OWNER),
-                *(False, 16, 17, 18),
+                *(False, 16, 17, 18, 19),
             ),
         )
         self.assertEqual(config.database.url, "postgresql://me:geheim@db.example.com/chat")
@@ -202,7 +203,9 @@ class ErrorTests(SynchronousTestCase):
 
     def test_unknown_keys_and_tables(self) -> None:
         self.refused("[sip]\nlisen = []", "[sip] lisen: unknown key; did you mean listen?")
-        self.refused("[focus]\nzzz = 1", "[focus] zzz: unknown key; the keys are ack_timeout")
+        self.refused(
+            "[focus]\nzzz = 1", "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy"
+        )
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
             "zzz = 1",
@@ -228,7 +231,7 @@ class ErrorTests(SynchronousTestCase):
         self.refused(
             "[focus]\nack_timeout = 0\nx = 1\n[presence]",
             "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
-            "[focus] x: unknown key; the keys are ack_timeout",
+            "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy",
             "[presence]: this version does not have the presence agent yet; leave the table out",
         )
 

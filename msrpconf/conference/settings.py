@@ -76,6 +76,8 @@ class RoomSettings:
     """How many files the room keeps; the oldest go first."""
     max_files_octets: int = 1073741824
     """How large all of them may be together; the oldest go first."""
+    max_invitations: int = 100
+    """How many one list may name, may be open at a time, and may be sent in a minute."""
 
 
 @frozen

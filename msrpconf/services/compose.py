@@ -163,7 +163,8 @@ def _first_port(config: Config, transport: str) -> int | None:
 def focus_settings(config: Config) -> FocusSettings:
     """What a configuration says to the focus."""
     sip = config.sip
-    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact)
+    proxy = config.focus.outbound_proxy
+    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact, proxy)
 
 
 def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

@@ -26,11 +26,10 @@ from twisted.python.failure import Failure
 from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
-from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.sip.client_transaction import hop_by_hop
 from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.flow import Address, Flow, bracket, default_port
+from msrpconf.protocols.sip.flow import Address, Flow, default_port
 from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.requests import RequestSender
@@ -42,7 +41,8 @@ from msrpconf.services.focus_checks import (
     ACCEPT_ENCODING,
     ACCEPT_LANGUAGE,
     ALLOW,
-    METHODS,
+    ALLOW_EVENTS,
+    SUPPORTED,
     FocusSettings,
     check_beginning,
     check_body,
@@ -54,6 +54,7 @@ from msrpconf.services.focus_checks import (
     takes_sdp,
     unreadable,
 )
+from msrpconf.services.focus_contact import contact_of_room, introduce, room_at
 from msrpconf.services.focus_repeating import CallKey, Repeater
 from msrpconf.visible import visible
 
@@ -75,12 +76,13 @@ class Focus:
     """The user agent of all rooms, over one transaction layer.
 
     `channel` leads to the server (or the dispatcher), `sender` sends what comes from
-    there, `local_address` gives the address at which the peer of a flow reaches us;
-    all are set before the first request. The layer calls `request_received`,
-    `ack_received` and `refused`. `settings.contact` says which URI our Contact has:
-    ``conference`` is the room's own, ``address`` is our address with the room's
-    name, and ``auto`` the former where a proxy stays in the path (Record-Route) and
-    the latter where nobody else would find us.
+    there, `local_address` gives the address at which the peer of a flow reaches us,
+    and `address_towards` that at which who is at some address does; all are set before
+    the first request. The layer calls `request_received`, `ack_received` and `refused`.
+    `settings.contact` says which URI our Contact has: ``conference`` is the room's own,
+    ``address`` is our address with the room's name, and ``auto`` the former where a
+    proxy stays in the path (Record-Route) and the latter where nobody else would find
+    us.
     """
 
     log = Logger()
@@ -95,6 +97,7 @@ class Focus:
         self.channel: Channel | None = None
         self.sender: RequestSender
         self.local_address: Callable[[Flow], Address]
+        self.address_towards: Callable[[Address], Address]
         self.closing = False
         self._alarms = AlarmClock(clock)
         self._repeater = Repeater(self._alarms, Timers() if timers is None else timers)
@@ -252,10 +255,11 @@ class Focus:
                 headers.remove("Content-Type")
         if request.method in {"INVITE", "OPTIONS"}:
             headers.add(*ALLOW)
-            headers.add("Supported", "")
-        if accepted and request.method in {"INVITE", "UPDATE", "OPTIONS"}:
+            headers.add(*SUPPORTED)
+            headers.add(*ALLOW_EVENTS)
+        if accepted and request.method in {"INVITE", "UPDATE", "OPTIONS", "REFER"}:
             headers.add("Contact", self._contact(transaction, room))
-        if accepted and request.method == "INVITE":
+        if accepted and request.method in {"INVITE", "REFER"}:
             for value in request.headers.get_all("Record-Route"):
                 headers.add("Record-Route", value)
         transaction.respond(response)
@@ -271,19 +275,8 @@ class Focus:
         elif form == "conference" or (form == "auto" and "Record-Route" in request.headers):
             target = str(room)
         else:
-            target = str(self._address_of(room, flow))
-        methods = ",".join(METHODS)
-        return f'<{target}>;methods="{methods}";automata;isfocus;message'
-
-    def _address_of(self, room: SipURI, flow: Flow) -> SipURI:
-        """The room at our own address, its domain kept where the address does not say it."""
-        here = self.local_address(flow)
-        parameters: list[tuple[str, str | None]] = []
-        if here.transport != "udp":
-            parameters.append(("transport", here.transport))
-        if room.host != bracket(here.host):
-            parameters.append((ROOM_DOMAIN, room.host))
-        return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
+            target = str(room_at(room, self.local_address(flow)))
+        return contact_of_room(target)
 
     # Refusals.
 
@@ -359,7 +352,19 @@ class Focus:
                 flow = Flow.parse(token)
             except ValueError:
                 self.log.warn("the server named a flow that is none: {token}", token=visible(token))
-        return self.sender.send(request, flow)
+        if (conference := request.headers.get(CONFERENCE)) is None:
+            return self.sender.send(request, flow)
+        room = SipURI.parse(conference)
+        request.headers.remove(CONFERENCE)
+        settings = self.settings
+        if settings.outbound_proxy is not None and "Route" not in request.headers:
+            request.headers.add("Route", f"<{settings.outbound_proxy}>")
+
+        def introduced(address: Address) -> Request:
+            here = self.address_towards(address)
+            return introduce(request, room, here, settings.contact)
+
+        return self.sender.send(request, flow, introduced)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""

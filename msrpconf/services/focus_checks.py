@@ -21,19 +21,26 @@ from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.protocols.text import shown
 
-METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE")
+METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "REFER", "NOTIFY")
 """What the focus serves."""
 
 ALLOW = ("Allow", ", ".join(METHODS))
 
-SUPPORTED: frozenset[str] = frozenset()
-"""Option tags that a request may Require of us, in lower case."""
+_LIST_INVITE = "recipient-list-invite"
+
+OPTION_TAGS = (_LIST_INVITE, "multiple-refer", "norefersub", "tdialog")
+"""The extensions that we understand: RFC 5366, RFC 5368, RFC 4488, RFC 4538."""
+
+SUPPORTED = ("Supported", ", ".join(OPTION_TAGS))
+ALLOW_EVENTS = ("Allow-Events", "refer")
 
 _BODIES = (
     "application/sdp",
     "multipart/mixed",
     "multipart/alternative",
     "multipart/related",  # RFC 5547 §8.8: a file's description with its icon
+    "application/resource-lists+xml",  # RFC 5366: people to invite
+    "message/sipfrag",  # RFC 3515: what became of them, in a NOTIFY
 )
 
 ACCEPT = ("Accept", ", ".join(_BODIES))
@@ -51,7 +58,8 @@ class FocusSettings:
     `domains` are the conference domains that are served, ``*`` for any; `trusted`
     the networks of the proxies whose requests are taken; `require` the extensions
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
-    ``address`` (see `Focus`).
+    ``address`` (see `Focus`); `outbound_proxy`, with `lr`, is where requests go that
+    begin something.
     """
 
     domains: tuple[str, ...] = ("*",)
@@ -61,6 +69,7 @@ class FocusSettings:
     )
     require: tuple[str, ...] = ()
     contact: str = "auto"
+    outbound_proxy: SipURI | None = None
 
 
 def check_source(host: str, settings: FocusSettings) -> Denied | None:
@@ -84,7 +93,7 @@ def check_method(request: Request) -> Denied | None:
 
 def check_beginning(request: Request) -> Denied | None:
     """Whether a request without a To tag may be that: it is in no dialog, and may begin one."""
-    if request.method in {"BYE", "UPDATE"}:
+    if request.method in {"BYE", "UPDATE", "NOTIFY"}:
         return Denied(481, f"{request.method} outside a dialog: its To needs our tag")
     if request.method == "INVITE":
         for name in ("Replaces", "Join"):
@@ -105,7 +114,10 @@ def check_extensions(request: Request, settings: FocusSettings) -> Denied | None
         offered = {each.lower() for each in (*required, *request.option_tags("Supported"))}
     except SipSyntaxError as error:
         return Denied(400, error.reason)
-    unknown = [each for each in required if each.lower() not in SUPPORTED]
+    supported = set(OPTION_TAGS)
+    if request.method == "INVITE" and request.to.tag is not None:
+        supported.discard(_LIST_INVITE)  # RFC 5366 §5.1
+    unknown = [each for each in required if each.lower() not in supported]
     if unknown:
         names = ", ".join(unknown)
         return Denied(420, f"Not supported here: {names[:100]}", (("Unsupported", names),))
@@ -144,7 +156,7 @@ def check_body(request: Request) -> Denied | None:
 
 def unreadable(request: Request) -> Denied | None:
     """Why the body of a request cannot be read here. Those of BYE and OPTIONS nobody looks at."""
-    if not request.body or request.method not in {"INVITE", "UPDATE"}:
+    if not request.body or request.method not in {"INVITE", "UPDATE", "REFER", "NOTIFY"}:
         return None
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.lower() not in {"", "identity"}:
@@ -153,7 +165,8 @@ def unreadable(request: Request) -> Denied | None:
     content_type = request.content_type
     if content_type is None:
         return Denied(400, "The body has no Content-Type: say application/sdp")
-    if content_type.essence in _BODIES:
+    readable = _BODIES if request.method in {"REFER", "NOTIFY"} else _BODIES[:-1]
+    if content_type.essence in readable:
         return None
     why = f"{content_type.essence[:60]} is not read here: send application/sdp"
     return Denied(415, why, (ACCEPT,))

@@ -61,6 +61,7 @@ class FocusService(Service):
         self.transport.on_flow_lost = self.layer.flow_lost
         self.layer.on_refused = self.focus.refused
         self.focus.local_address = self.local_address
+        self.focus.address_towards = self.address_towards
         self.focus.sender = RequestSender(
             self.layer,
             lambda uri: locate(reactor, uri, usable=self.transport.can_reach),
@@ -103,3 +104,10 @@ class FocusService(Service):
         except TransportError:
             # By a connection that we made ourselves, and listen for none of its kind.
             return evolve(self.listening[0], host=flow.local[0])
+
+    def address_towards(self, address: Address) -> Address:
+        """Where who is at `address`, which is numeric, reaches us."""
+        try:
+            return self.transport.local_address(address.transport, address.host)
+        except TransportError:
+            return self.listening[0]

@@ -171,6 +171,7 @@ class FocusTestCase(SynchronousTestCase):
         self.layer.on_refused = self.focus.refused
         self.focus.sender = RequestSender(self.layer, self.locate, lambda flow: flow in self.live)
         self.focus.local_address = lambda flow: Address(flow.transport, *HERE)
+        self.focus.address_towards = lambda address: Address(address.transport, *HERE)
         self.focus.channel = self.channel
 
     def locate(self, uri: URI) -> Deferred[list[Address]]:

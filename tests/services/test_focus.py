@@ -144,8 +144,14 @@ class AnswerTests(FocusTestCase):
         )
         self.assertEqual(response.headers.get_all("Content-Type"), ["application/sdp"])
         self.assertEqual(response.body, b"v=0\r\no=we\r\n")
-        self.assertEqual(response.headers.get("Allow"), "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE")
-        self.assertEqual(response.option_tags("Supported"), [])
+        self.assertEqual(
+            response.headers.get("Allow"),
+            "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, REFER, NOTIFY",
+        )
+        self.assertEqual(
+            response.option_tags("Supported"),
+            ["recipient-list-invite", "multiple-refer", "norefersub", "tdialog"],
+        )
         self.assertEqual(len(response.headers.get_all("Content-Length")), 0)
         self.assertEqual(bytes(response).count(b"Content-Length: 11\r\n"), 1)
 
@@ -208,14 +214,16 @@ class AnswerTests(FocusTestCase):
         self.assertEqual(response.status, 200)
         self.assertTrue(response.contacts[0].has_parameter("isfocus"))
         for name, value in (
-            ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"),
+            ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, REFER, NOTIFY"),
             (
                 "Accept",
-                "application/sdp, multipart/mixed, multipart/alternative, multipart/related",
+                "application/sdp, multipart/mixed, multipart/alternative, multipart/related, "
+                "application/resource-lists+xml, message/sipfrag",
             ),
             ("Accept-Encoding", "identity"),
             ("Accept-Language", "en"),
-            ("Supported", ""),
+            ("Supported", "recipient-list-invite, multiple-refer, norefersub, tdialog"),
+            ("Allow-Events", "refer"),
             ("Content-Type", "application/sdp"),
         ):
             self.assertEqual(response.headers.get_all(name), [value])
@@ -243,7 +251,9 @@ class AnswerTests(FocusTestCase):
 
 
 class ContactTests(FocusTestCase):
-    FEATURES = ';methods="INVITE,ACK,BYE,CANCEL,OPTIONS,UPDATE";automata;isfocus;message'
+    FEATURES = (
+        ';methods="INVITE,ACK,BYE,CANCEL,OPTIONS,UPDATE,REFER,NOTIFY";automata;isfocus;message'
+    )
 
     def contact(self, form: str, request: Request, flow: Flow) -> str | None:
         self.start(evolve(SETTINGS, contact=form))
@@ -299,7 +309,9 @@ class ContactTests(FocusTestCase):
         parsed = NameAddr.parse(contact)
         for name in ("isfocus", "automata", "message"):
             self.assertTrue(parsed.has_parameter(name))
-        self.assertEqual(parsed.parameter("methods"), "INVITE,ACK,BYE,CANCEL,OPTIONS,UPDATE")
+        self.assertEqual(
+            parsed.parameter("methods"), "INVITE,ACK,BYE,CANCEL,OPTIONS,UPDATE,REFER,NOTIFY"
+        )
 
     def test_what_comes_back_is_the_same_room(self) -> None:
         for form in ("auto", "conference", "address"):

@@ -34,12 +34,16 @@ class RequestSender:
 
     @inlineCallbacks
     def send(
-        self, request: Request, flow: Flow | None = None
+        self,
+        request: Request,
+        flow: Flow | None = None,
+        for_address: Callable[[Address], Request] | None = None,
     ) -> Generator[Deferred[Any], Any, Response]:
         """Send a request, over `flow` while that is alive; give its final response.
 
-        The next address is tried where one could not be sent to, or answers 503.
-        What nobody takes gets a 503 of our own making, what nobody answers a 408.
+        `for_address` gives it the form in which it goes to an address. The next address is
+        tried where one could not be sent to, or answers 503. What nobody takes gets a 503 of
+        our own making, what nobody answers a 408.
         """
         if flow is not None and self._is_alive(flow):
             transaction = self._layer.request(request, flow.peer, flow)
@@ -52,7 +56,8 @@ class RequestSender:
             return request.response(503, f"No way to {request.uri}: {error}")
         response: Response = request.response(503, f"No address for {request.uri}")
         for address in addresses:
-            transaction = self._layer.request(request, address)
+            sent = request if for_address is None else for_address(address)
+            transaction = self._layer.request(sent, address)
             response = yield transaction.when_final()
             if transaction.error is not None:
                 response = request.response(503, str(transaction.error))

@@ -1,0 +1,41 @@
+"""By which URI a room is reached: what our Contact has (RFC 7701 §9.1, RFC 3840, RFC 4579 §5.1)."""
+
+from __future__ import annotations
+
+from msrpconf.conference.room import ROOM_DOMAIN
+from msrpconf.protocols.sip.flow import Address, bracket
+from msrpconf.protocols.sip.message import Request
+from msrpconf.protocols.sip.uri import SipURI
+from msrpconf.services.focus_checks import METHODS
+
+
+def contact_of_room(target: str) -> str:
+    """The Contact with the URI `target` and the features of a focus."""
+    methods = ",".join(METHODS)
+    return f'<{target}>;methods="{methods}";automata;isfocus;message'
+
+
+def room_at(room: SipURI, here: Address) -> SipURI:
+    """The room at our own address `here`, its domain kept where the address does not say it."""
+    parameters: list[tuple[str, str | None]] = []
+    if here.transport != "udp":
+        parameters.append(("transport", here.transport))
+    if room.host != bracket(here.host):
+        parameters.append((ROOM_DOMAIN, room.host))
+    return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
+
+
+def introduce(request: Request, room: SipURI, here: Address, form: str) -> Request:
+    """A room's request to somebody in no dialog, with the URI by which they reach the room.
+
+    That is the Contact, and the Refer-To of an invitation. It is the room's own where
+    a proxy is asked to carry the request, which will carry the answer, too; to whom we
+    send straight it is our address `here`. `form` decides otherwise, as for `Focus`.
+    """
+    by_proxy = form == "auto" and "Route" in request.headers
+    target = str(room if form == "conference" or by_proxy else room_at(room, here))
+    copy = request.copy()
+    copy.headers.set("Contact", contact_of_room(target))
+    if request.method == "REFER":
+        copy.headers.set("Refer-To", f"<{target}>")
+    return copy
