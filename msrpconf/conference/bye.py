@@ -26,7 +26,7 @@ def send_bye(channel: Channel | None, leg: Leg, reason: Reason) -> Deferred[None
     """
     if channel is None:
         return succeed(None)
-    _, bye = leg.dialog.request("BYE", headers=(("Reason", str(reason)),))
+    leg.dialog, bye = leg.dialog.request("BYE", headers=(("Reason", str(reason)),))
     if leg.flow:
         bye.headers.set(FLOW, leg.flow)
     return channel.request(bye).addCallbacks(

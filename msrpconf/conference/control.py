@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -41,9 +41,11 @@ from msrpconf.conference.negotiation import (
 )
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.policy import may_join
+from msrpconf.conference.refer import Referrals
 from msrpconf.conference.registry import ConferenceRegistry
+from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings, ServerSettings
-from msrpconf.protocols.channel import Channel
+from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.msrp.session import FrameWriter, Refusal, Session, new_session_id
 from msrpconf.protocols.sdp import SdpError
@@ -82,8 +84,11 @@ class ConferenceControl:
         self.channel: Channel | None = None
         self.connect = connect
         self.files = FileControl(self, clock, FileStore(settings.files, settings.max_files_octets))
-        registry.on_left = self.files.left
-        registry.on_ended = self.files.room_ended
+        self.referrals = Referrals(
+            registry, clock, self._send, self.new_tag, self._end, lambda *_: None
+        )
+        registry.on_left = self._left
+        registry.on_ended = self._ended
         self._handlers: dict[str, Callable[[Request], Response | Denied]] = {
             "INVITE": self._invite,
             "ACK": self._ack,
@@ -91,6 +96,8 @@ class ConferenceControl:
             "CANCEL": self._cancel,
             "UPDATE": self._update,
             "OPTIONS": self._options,
+            "REFER": self._refer,
+            "NOTIFY": self.referrals.inviter.notify,
         }
 
     def handle(self, request: Request) -> Response:
@@ -136,6 +143,9 @@ class ConferenceControl:
             if choice is None
             else choice.media.secure
         )
+        guests = self.referrals.recipients(request, room_settings.max_invitations)
+        if isinstance(guests, Denied):
+            return guests
         dialog = Dialog.from_request(request, self.new_tag())
         participant = Participant(
             self.registry.room(uri, key, room_settings),
@@ -149,6 +159,10 @@ class ConferenceControl:
         )
         participant.session.admits = partial(self._admits, participant)
         self.registry.enter(participant)
+        denied = self.referrals.invite_later(participant, guests)
+        if denied is not None:
+            self.registry.leave(participant)
+            return denied
         self.log.info(
             "expected: {user} in {room} (Call-ID {call_id})",
             user=user,
@@ -202,6 +216,7 @@ class ConferenceControl:
         if participant.state is State.EXPECTED:
             self.registry.acknowledge(participant)
             self._log("joined", participant)
+            self.referrals.joined(participant)
         self._expect_msrp(participant)
 
     def _cancel(self, request: Request) -> Response | Denied:
@@ -261,6 +276,19 @@ class ConferenceControl:
         self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
         self._expect_msrp(participant)
         return self._described(request, participant, choice)
+
+    def _refer(self, request: Request) -> Response | Denied:
+        """Remove somebody, invite somebody (RFC 4579 §5.5, §5.11): see `conference.refer`."""
+        if request.to.tag is None:
+            return self.referrals.refer(request, None)
+        participant = self.registry.participant(request)
+        if participant is None:
+            return _no_dialog()
+        denied = self._in_order(participant, request)
+        if denied is not None:
+            return denied
+        participant.flow = request.headers.get(FLOW) or participant.flow
+        return self.referrals.refer(request, participant)
 
     def _options(self, request: Request) -> Response | Denied:
         """What the room at this URI would offer (RFC 4579 §5.13, RFC 3261 §11.2)."""
@@ -342,6 +370,11 @@ class ConferenceControl:
         if participant.state is not State.DROPPED:
             self._end(participant, reason)
 
+    def close_room(self, key: str, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
+        """Send everybody out of the room `key`, as `close` does. Raises `KeyError` without one."""
+        participants = list(self.registry.rooms[key].participants)
+        return DeferredList([self._end(each, reason) for each in participants])
+
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out; the Deferred is done when each BYE is answered or given up."""
         participants = self.registry.participants()
@@ -357,6 +390,14 @@ class ConferenceControl:
         self.registry.leave(participant)
         self._log(how, participant)
 
+    def _left(self, participant: Participant) -> None:
+        self.files.left(participant)
+        self.referrals.left(participant)
+
+    def _ended(self, room: Room) -> None:
+        self.files.room_ended(room)
+        self.referrals.inviter.room_ended(room)
+
     # Helpers.
 
     def _choice_of(
@@ -368,6 +409,12 @@ class ConferenceControl:
         """
         description = description_in(message)
         return None if description is None else choose(description, self.settings, room, secure)
+
+    def _send(self, request: Request) -> Deferred[Response]:
+        """Have the focus send a request."""
+        if self.channel is None:
+            return fail(ChannelClosed("no focus is connected to this server"))
+        return self.channel.request(request)
 
     def _room_settings(self, key: str) -> RoomSettings:
         """The settings of the room `key`, which need not exist yet."""

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from msrpconf.conference import roles
 from msrpconf.conference.capabilities import Reception
 from msrpconf.conference.identity import ANONYMOUS
+from msrpconf.conference.invitation import Invitations
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.roles import Roles
 from msrpconf.conference.settings import RoomSettings
@@ -33,6 +34,7 @@ class Room:
         "audiences",
         "display_text",
         "free_text",
+        "invitations",
         "key",
         "messages",
         "participants",
@@ -53,6 +55,7 @@ class Room:
         self.display_text: str | None = None
         self.free_text: str | None = None
         """What the room is for, in short and at length (RFC 4575 §5.2)."""
+        self.invitations = Invitations(self.settings.max_invitations)
         self.static = False
         """Whether an operator has set the room up, so that it is there without participants."""
         self._roles = Roles()

@@ -191,7 +191,7 @@ class BodyTests(ControlTestCase):
 
     LIST = Part(
         MediaType("application", "resource-lists+xml"),
-        b"<resource-lists/>",
+        b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>',
         (("Content-Disposition", "recipient-list"),),
     )
 
