@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from msrpconf.conference.static import Expeller, StaticRoom, StaticRooms
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
+from msrpconf.storage.history import HistoryStore
 from msrpconf.storage.rooms import Changes, RoomStore
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ class StaticRoomService(Service):
         self, database: Database, control: Expeller, clock: IReactorTime, refresh: float
     ) -> None:
         self.database = database
+        self.history = HistoryStore(database, clock)
+        """What was said in these rooms, for who keeps that."""
         self._store = RoomStore(database, clock.seconds)
         self._rooms = StaticRooms(control)
         self._refresh = refresh
@@ -69,6 +72,7 @@ class StaticRoomService(Service):
         Service.stopService(self)
         if self._looking.running:
             self._looking.stop()
+        yield self.history.stop()
         yield self.database.stop()
 
     @property
@@ -96,9 +100,7 @@ class StaticRoomService(Service):
 
         Fails with `NoSuchRoom`, `RoomChanged` or `DatabaseError`.
         """
-        return self._write(
-            lambda: self._store.delete(key, revision), lambda _: self._rooms.remove(key)
-        )
+        return self._write(lambda: self._store.delete(key, revision), lambda _: self._remove(key))
 
     def refresh(self) -> Deferred[None]:
         """Look for what other processes have changed. Fails with `DatabaseError`."""
@@ -123,8 +125,12 @@ class StaticRoomService(Service):
         for room in changes.changed:
             self._rooms.put(room)
         for key in changes.removed:
-            self._rooms.remove(key)
+            self._remove(key)
         self._revision = changes.revision
+
+    def _remove(self, key: str) -> None:
+        self._rooms.remove(key)
+        self.history.forget(key)
 
     def _look(self) -> Deferred[None]:
         return self.refresh().addCallbacks(self._seen, self._not_seen)

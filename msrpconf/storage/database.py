@@ -12,7 +12,8 @@ one of the threads and in one transaction::
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
@@ -35,6 +36,9 @@ STATEMENT_TIMEOUT = 15
 
 THREADS = 4
 """Transactions at one time; of SQLite, which has one writer, one."""
+
+AT_ONCE = 500
+"""Keys in one statement."""
 
 MAX_WAITING = 10000
 """Transactions that may wait for a thread."""
@@ -161,6 +165,13 @@ class Database:
             event.listen(engine, "connect", _sqlite_connected)
             event.listen(engine, "begin", _sqlite_begins)
         return engine
+
+
+def batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Keys in as many lists as it takes for one statement to take each."""
+    rest = iter(keys)
+    while batch := list(islice(rest, AT_ONCE)):
+        yield batch
 
 
 def _sqlite_connected(connection: sqlite3.Connection, _: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -19,15 +19,12 @@ from twisted.internet.defer import Deferred
 from msrpconf.conference.roles import Role, Roles
 from msrpconf.conference.static import StaticRoom, StaticRoomError
 from msrpconf.overrides import read_overrides, write_overrides
-from msrpconf.storage.database import Database
+from msrpconf.storage.database import Database, batches
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomChanged, RoomExists
 from msrpconf.storage.schema import MAX_SETTINGS, history, members, rooms, state
 
 MAX_ROOMS = 100_000
 """Static rooms of one database: all are in the memory of each server."""
-
-_AT_ONCE = 500
-"""Keys in one statement."""
 
 
 @frozen
@@ -95,7 +92,7 @@ def _changes(connection: Connection, revision: int, known: dict[str, int]) -> Ch
     removed = tuple(key for key in known if key not in revisions)
     records: list[StaticRoom] = []
     problems: list[str] = []
-    for keys in _batches(changed):
+    for keys in batches(changed):
         users = _users(connection, keys)
         for row in connection.execute(select(rooms).where(rooms.c.room.in_(keys))).mappings():
             try:
@@ -181,7 +178,8 @@ def _change(
 def _delete(connection: Connection, key: str, revision: int | None) -> None:
     _next_revision(connection)
     _check_revision(connection, key, revision)
-    for table in (members, history, rooms):
+    # The room first: who adds to its history holds its row, and is done then.
+    for table in (rooms, members, history):
         connection.execute(delete(table).where(table.c.room == key))
 
 
@@ -236,9 +234,3 @@ def _assign(connection: Connection, room: StaticRoom) -> None:
     ]
     if rows:
         connection.execute(insert(members), rows)
-
-
-def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    keys = list(keys)
-    for start in range(0, len(keys), _AT_ONCE):
-        yield keys[start : start + _AT_ONCE]

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from msrpconf.conference.roles import Role, Roles
 from msrpconf.conference.static import StaticRoom, StaticRoomError
 from msrpconf.storage import rooms as stored
-from msrpconf.storage.database import Database
+from msrpconf.storage.database import AT_ONCE, Database
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomChanged, RoomExists
 from msrpconf.storage.rooms import Changes, RoomStore
 from msrpconf.storage.schema import history, members, rooms
@@ -113,7 +113,7 @@ class RoomStoreTests(DatabaseTestCase):
     async def test_many(self) -> None:
         """More than the database takes keys in one statement."""
         store = await self.store()
-        count = stored._AT_ONCE + 1
+        count = AT_ONCE + 1
         columns = stored._columns(LOBBY)
         await self.database.run(
             lambda connection: connection.execute(
