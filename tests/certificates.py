@@ -23,9 +23,15 @@ from msrpconf.protocols.tls import Credentials
 
 
 def issue(
-    *names: str, issuer: Credentials | None = None, hash_function: SHA256 | SHA384 | None = None
+    *names: str,
+    issuer: Credentials | None = None,
+    authority: bool = False,
+    hash_function: SHA256 | SHA384 | None = None,
 ) -> Credentials:
-    """A certificate for names and addresses, signed by `issuer`, else by itself."""
+    """A certificate for names and addresses, signed by `issuer`, else by itself.
+
+    One that is signed by itself, or of an `authority`, may sign others.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
@@ -38,7 +44,7 @@ def issue(
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), False)
-        .add_extension(x509.BasicConstraints(issuer is None, None), True)
+        .add_extension(x509.BasicConstraints(authority or issuer is None, None), True)
     )
     signer = key if issuer is None else issuer.key
     assert isinstance(signer, ec.EllipticCurvePrivateKey)

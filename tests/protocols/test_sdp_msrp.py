@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import Connection, MediaDescription, SdpError, SessionDescription
 from msrpconf.protocols.sdp_msrp import (
@@ -178,6 +179,16 @@ class MsrpMediaTests(SynchronousTestCase):
         )
         self.assertEqual([one.index for one in media], [2, 5])
         self.assertEqual(msrp_media(offered("m=audio 49170 RTP/AVP 0")), ())
+
+    def test_fingerprints_are_for_tls(self) -> None:
+        wrong = "a=fingerprint:md5 AB"
+        self.assertEqual(one("m=message 7654 TCP/MSRP *", TYPES, PATH, wrong).fingerprints, ())
+        secure = PATH.replace("msrp:", "msrps:")
+        tls = offered("m=message 7654 TCP/TLS/MSRP *", TYPES, secure, wrong)
+        self.assertRaises(SdpError, msrp_media, tls)
+        right = Fingerprint.of(b"x")
+        media = one("m=message 7654 TCP/TLS/MSRP *", TYPES, secure, f"a=fingerprint:{right}")
+        self.assertEqual(media.fingerprints, (right,))
 
     def test_one_that_cannot_be_read_does_not_spoil_the_others(self) -> None:
         bad = ("m=message 7654 TCP/MSRP *", TYPES, "a=path:http://x")

@@ -207,6 +207,22 @@ class ConnectTests(ServerTestCase):
         self.assertTrue(transport.disconnecting)
         self.assertEqual(transport.value(), b"")
 
+    def test_who_moved_meanwhile_gets_no_connection(self) -> None:
+        response = join(self.service, offer("passive", 40000))
+        update = sip(
+            "UPDATE", from_tag="a1", to_tag=response.to.tag, cseq=2, body=offer("passive", 40001)
+        )
+        self.assertEqual(self.service.control.handle(update).status, 200)
+        transports = []
+        for each in self.reactor.tcpClients:
+            protocol = each[2].buildProtocol(IPv4Address("TCP", "127.0.0.1", each[1]))
+            transports.append(StringTransport())
+            protocol.makeConnection(transports[-1])
+        self.reactor.advance(0)
+        self.assertEqual([each.disconnecting for each in transports], [True, False])
+        self.assertEqual(transports[0].value(), b"")
+        self.assertIn(b"To-Path: msrp://127.0.0.1:40001/", transports[1].value())
+
 
 class MsrpListener(Protocol):
     """A client that waits for a connection, and what it hears on it."""

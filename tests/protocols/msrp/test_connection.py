@@ -92,6 +92,30 @@ class BindingTests(SessionCase):
         self.assertEqual([each.head.status for each in self.alice.hears()], [481])
         self.assertEqual(self.handler.bound, 0, "nothing is served on a closing connection")
 
+    def test_the_wrong_kind_of_connection(self) -> None:
+        """A session of an msrps URI is for TLS; asking again and again is of no use."""
+        self.session.local_path = self.session.local_path.replace(b"msrp:", b"msrps:")
+        for _ in range(MAX_STRAY):
+            self.alice.says(BIND)
+        self.assertEqual({each.head.status for each in self.alice.hears()}, {403})
+        self.assertTrue(self.alice.transport.disconnecting)
+        self.assertEqual((self.handler.bound, self.session.connection), (0, None))
+
+    def test_a_session_may_not_like_a_connection(self) -> None:
+        asked: list[object] = []
+
+        def admits(connection: object) -> Refusal:
+            asked.append(connection)
+            return Refusal(403, "not you")
+
+        self.session.admits = admits
+        self.alice.says(BIND)
+        self.assertEqual(self.alice.hears_text(), ["403 not you"])
+        self.assertEqual(asked, [self.alice.connection])
+        self.assertEqual(self.handler.bound, 0)
+        self.session.admits = lambda connection: None
+        self.bind()
+
     def test_strays_of_who_has_a_session(self) -> None:
         """Late chunks to a session that has ended do not cost a relay its other sessions."""
         self.bind()
