@@ -168,6 +168,12 @@ class ChatSession:
     def response_received(self, session: Session, head: Head) -> None:
         self._chat.sender.response_received(head)
 
+    def session_congested(self, session: Session) -> None:
+        """What is sent in chunks waits for the queue by itself."""
+
+    def session_eased(self, session: Session, missed: int) -> None:
+        """Nothing was missed."""
+
     def report_received(self, session: Session, head: Head) -> None:
         """Nothing here asks for reports."""
 

@@ -24,11 +24,15 @@ class Reception:
     `cpim` says whether the client takes message/cpim. If so it gets each message
     as it was sent (RFC 7701), as long as `types` has the wrapped type; if not, it
     gets the text alone with the sender's name in front. Participants with equal
-    values share one copy of each message.
+    values share one copy of each message. `max_size` is the longest message that
+    the client takes, in octets, None where it has not said so; `relayed` whether
+    its messages go through relays (RFC 4976), which want them in small chunks.
     """
 
     cpim: bool
     types: tuple[str, ...]
+    max_size: int | None = None
+    relayed: bool = False
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -36,6 +40,8 @@ class Reception:
         accept_types: tuple[str, ...],
         accept_wrapped_types: tuple[str, ...],
         plain_text: bool = True,
+        max_size: int | None = None,
+        relayed: bool = False,
     ) -> Reception | None:
         """From the two attributes of a session description, in lower case.
 
@@ -49,9 +55,9 @@ class Reception:
         text = TEXT in accept_types and not _names_cpim(accept_types)
         if accepts(accept_types, CPIM) and not (text and plain_text):
             types = {each for each in (*accept_types, *accept_wrapped_types) if each != CPIM}
-            return Reception(True, tuple(sorted(types)) or ("*",))
+            return Reception(True, tuple(sorted(types)) or ("*",), max_size, relayed)
         if plain_text and accepts(accept_types, TEXT):
-            return Reception(False, tuple(sorted(set(accept_types))))
+            return Reception(False, tuple(sorted(set(accept_types))), max_size, relayed)
         return None
 
     def takes(self, media_type: str) -> bool:

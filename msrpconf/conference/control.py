@@ -45,6 +45,7 @@ from msrpconf.conference.refer import Referrals
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings, ServerSettings
+from msrpconf.conference.voice import tell
 from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.msrp.session import FrameWriter, Refusal, Session, new_session_id
@@ -147,8 +148,10 @@ class ConferenceControl:
         if isinstance(guests, Denied):
             return guests
         dialog = Dialog.from_request(request, self.new_tag())
+        room = self.registry.room(uri, key, room_settings)
+        user = room.introduce(user)
         participant = Participant(
-            self.registry.room(uri, key, room_settings),
+            room,
             user,
             dialog,
             self,
@@ -325,6 +328,9 @@ class ConferenceControl:
 
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """Somebody's MSRP is gone: it may come back within the grace time."""
+        timer, participant.congestion_timer = participant.congestion_timer, None
+        if timer is not None:
+            timer.cancel()
         if _awaits_msrp(participant):
             told = " ".join(reason.split()).rstrip(".")
             why = f"MSRP was lost ({told}) and did not come back"
@@ -345,6 +351,28 @@ class ConferenceControl:
             return None
         self._end(participant, Reason("SIP", 488, NOT_THE_PEER))
         return Refusal(403, NOT_THE_PEER)
+
+    def congested(self, participant: Participant) -> None:
+        """Somebody does not read what they are sent: bear it for a while (RFC 7701 §6.4)."""
+        self._log("congested", participant)
+        seconds = self.settings.congested_timeout
+        reason = Reason("SIP", 480, f"Your client did not read messages for {seconds:g} s")
+        participant.congestion_timer = self._clock.callLater(
+            seconds, self._end, participant, reason
+        )
+
+    def eased(self, participant: Participant, missed: int) -> None:
+        """They read again: tell them that they missed something."""
+        timer, participant.congestion_timer = participant.congestion_timer, None
+        if timer is not None:
+            timer.cancel()
+        self._log(f"no longer congested, {missed} messages missed", participant)
+        tell(participant, f"Your connection was too slow: you missed {missed} messages")
+
+    def expel(self, participant: Participant, reason: Reason) -> None:
+        """Send somebody out."""
+        if participant.state is not State.DROPPED:
+            self._end(participant, reason)
 
     def _expect_msrp(self, participant: Participant) -> None:
         """Agreed: where the session has no connection, make it or wait for it."""
@@ -378,6 +406,8 @@ class ConferenceControl:
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out; the Deferred is done when each BYE is answered or given up."""
         participants = self.registry.participants()
+        for room in self.registry.rooms.values():
+            room.silent = True
         ends = [*self.files.close(reason), *(self._end(each, reason) for each in participants)]
         return DeferredList(ends)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import NameAddr
@@ -24,9 +24,10 @@ class Identity:
 
     `keys` are the canonical forms of every URI that the user may name itself by;
     the first identifies the user, so that one user may be in a room from several
-    devices. Of who wants to be anonymous, `uri` is the anonymous URI, and the
-    first key is still the user's. `proven` are those of the keys that the user can
-    be held to: the asserted ones, else that of From; none if that is anonymous.
+    devices. Of who wants to be `anonymous`, `uri` is an anonymous URI, and the
+    first key is still the user's, where the focus knows it; nobody else learns it.
+    `proven` are those of the keys that the user can be held to: the asserted ones,
+    else that of From; none if that is anonymous.
     """
 
     uri: str
@@ -35,6 +36,7 @@ class Identity:
     proven: tuple[str, ...] = field(
         default=Factory(lambda self: _proven(self.keys), takes_self=True)
     )
+    anonymous: bool = False
 
     @classmethod
     def of(
@@ -50,9 +52,9 @@ class Identity:
         # A proxy that asserts who the user is lets From say what it likes.
         proven = _proven(tuple(each.uri.key for each in asserted or known))
         if _is_anonymous(from_):
-            return cls(_bare(from_), from_.display_name, keys, proven)
+            return cls(_bare(from_), from_.display_name, keys, proven, True)
         if private:
-            return cls(ANONYMOUS, None, keys, proven)
+            return cls(ANONYMOUS, None, keys, proven, True)
         name = next((each.display_name for each in known if each.display_name), None)
         return cls(_bare(known[0]), name, keys, proven)
 
@@ -74,6 +76,22 @@ class Identity:
     def key(self) -> str:
         """What identifies the user: the canonical form of the first of the URIs."""
         return self.keys[0]
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the focus knows nothing that would tell this user from others."""
+        return self.key == ANONYMOUS
+
+    def named(self, uri: str) -> Identity:
+        """The same user under an anonymous URI of its own."""
+        key = parse_uri(uri).key
+        keys = tuple(each for each in self.keys if each != ANONYMOUS)
+        return evolve(self, uri=uri, keys=(*keys, key) if key not in keys else keys)
+
+    @property
+    def public_keys(self) -> tuple[str, ...]:
+        """The canonical forms of the URIs that others may address the user by."""
+        return (parse_uri(self.uri).key,) if self.anonymous else self.keys
 
     @property
     def short(self) -> str:

@@ -1,21 +1,31 @@
-"""The way of a message through a room (RFC 7701 §6.1).
+"""The way of a message into a room (RFC 7701 §6): who may say what to whom.
 
 The first piece of a message says who speaks and to whom; from it a `Rendition` is
-made for each kind of client in the room. A message of one piece is then sent and
-forgotten. Of a longer one a `Transfer` remembers who got the first chunk: the
-others go to them alone, as they arrive.
+made for each kind of client in the room. What then goes out is `distribution`'s.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msrpconf.conference.capabilities import CPIM, TEXT
-from msrpconf.conference.rendition import Renderer, Rendition, render_cpim, render_text
-from msrpconf.protocols.cpim import CpimError, parse_cpim_head
+from msrpconf.conference.capabilities import CPIM, TEXT, accepts
+from msrpconf.conference.distribution import begin_transfer, deliver
+from msrpconf.conference.history import MAX_OCTETS as MAX_KEPT
+from msrpconf.conference.history import Recorder, Said
+from msrpconf.conference.identity import ANONYMOUS
+from msrpconf.conference.imdn import IMDN, notified_message
+from msrpconf.conference.imdn import MAX_OCTETS as MAX_IMDN
+from msrpconf.conference.private import route_private
+from msrpconf.conference.rendition import (
+    Renderer,
+    date_time,
+    render_cpim,
+    render_text,
+)
+from msrpconf.protocols.cpim import CpimError, CpimHead, parse_cpim_head
 from msrpconf.protocols.msrp.frame import Continuation
-from msrpconf.protocols.msrp.outgoing import abort_frame, new_message_id, send_frame
-from msrpconf.protocols.msrp.session import FrameWriter, MessageSink, Piece, Refusal, Session
+from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal
 
 if TYPE_CHECKING:
     from msrpconf.conference.participant import Participant
@@ -33,29 +43,56 @@ def begin_message(room: Room, sender: Participant, piece: Piece) -> MessageSink 
         return None  # nobody has heard of it yet
     if sender.muted:
         return Refusal(403, NO_VOICE)
+    if not sender.bucket.touch():
+        return sender.flooded()
     content_type = piece.head.content_type.decode("ascii", "replace")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != CPIM:
         return _begin_text(room, sender, piece, content_type, media_type)
+    return _begin_cpim(room, sender, piece)
+
+
+def _begin_cpim(room: Room, sender: Participant, piece: Piece) -> MessageSink | Refusal | None:
     try:
         head = parse_cpim_head(piece.data)
     except CpimError as error:
         return Refusal(error.status, str(error))
     if head is None:
         if piece.flag is Continuation.MORE:
-            return _IncompleteHead(room, sender, piece)
+            return _Incomplete(room, sender, piece, _begin_cpim)
         return Refusal(400, "the CPIM headers do not end with an empty line")
     if head.from_ is None:
         return Refusal(400, "CPIM From is missing: name yourself")
-    if not sender.identity.is_known_as(head.from_.uri):
-        return Refusal(403, f"CPIM From is not yours here: use {sender.identity.uri}")
+    identity = sender.identity
+    if not identity.is_known_as(head.from_.uri):
+        return Refusal(403, f"CPIM From is not yours here: use {identity.uri}")
     if not head.to:
         return Refusal(400, f"CPIM To is missing: use {room.uri}")
     if len(head.to) > 1:
-        return Refusal(403, f"CPIM To must be one: use {room.uri}")
+        return Refusal(403, f"CPIM To must be one: the room, {room.uri}, or one participant")
+    if not accepts(room.settings.types, head.media_type) and head.media_type != IMDN:
+        return Refusal(415, f"only {' '.join(room.settings.types)} can be said here")
+    # The anonymous URI stands for whoever wrote it, and who is anonymous stays so.
+    hidden = head.from_.uri == ANONYMOUS or identity.anonymous
+    renamed = hidden and head.from_.uri != identity.uri
+    render = render_cpim(head, sender.speaker, piece.data if renamed else None)
+    if head.media_type == IMDN:
+        return _begin_imdn(room, sender, piece, head, render)
     if not room.is_named_by(head.to[0].uri):
-        return Refusal(403, f"private messages are not served here: CPIM To must be {room.uri}")
-    return _distribute(room, sender, piece, render_cpim(head, sender.identity))
+        return route_private(room, sender, piece, head, render)
+    room.originals.sent(head, identity.key)
+    if not room.history.keeps(head.media_type):
+        return _distribute(room, sender, piece, render)
+
+    def keep(octets: bytes) -> None:
+        at = room.now()
+        headers = tuple(each for each in head.content_headers if each[0].lower() != "content-type")
+        when = head.date_time or date_time(at).isoformat().replace("+00:00", "Z")
+        content = octets[head.body_offset :]
+        said = Said(sender.speaker, at, when, head.content_type, headers, content)
+        room.history.add(said)
+
+    return _distribute(room, sender, piece, render, keep)
 
 
 def _begin_text(
@@ -65,139 +102,97 @@ def _begin_text(
         return Refusal(415, "wrap it in message/cpim, as your session description promised")
     if media_type != TEXT:
         return Refusal(415, "only text/plain can be said without message/cpim")
+    if not accepts(room.settings.types, TEXT):
+        return Refusal(415, f"only {' '.join(room.settings.types)} can be said here")
     if len(content_type) > MAX_CONTENT_TYPE or not (
         content_type.isascii() and content_type.isprintable()
     ):
         return Refusal(400, f"Content-Type must be {MAX_CONTENT_TYPE} printable octets at most")
-    render = render_text(content_type, sender.identity, room.uri, room.now())
-    return _distribute(room, sender, piece, render)
+    at = room.now()
+    render = render_text(content_type, sender.speaker, room.uri, at)
+    if not room.history.keeps(TEXT):
+        return _distribute(room, sender, piece, render)
+
+    def keep(octets: bytes) -> None:
+        when = date_time(at).isoformat().replace("+00:00", "Z")
+        room.history.add(Said(sender.speaker, at, when, content_type, (), octets))
+
+    return _distribute(room, sender, piece, render, keep)
 
 
 def _distribute(
-    room: Room, sender: Participant, piece: Piece, render: Renderer
+    room: Room,
+    sender: Participant,
+    piece: Piece,
+    render: Renderer,
+    keep: Callable[[bytes], None] | None = None,
 ) -> MessageSink | None:
-    """Send a first piece to all who can take it; remember them where more is to come."""
-    message_id = new_message_id()
-    complete = piece.flag is Continuation.COMPLETE
-    total = len(piece.data) if complete else piece.total
-    own = sender.session
-    copies: list[_Copy] = []
+    """Send a regular message to everybody else; `keep` is given the octets for the history."""
     room.messages += 1
-    for reception, listeners in room.audiences.items():
-        rendition = render(reception)
-        if rendition is None:
-            continue
-        prefix, skip = rendition.prefix, rendition.skip
-        frame = send_frame(
-            message_id,
-            rendition.content_type,
-            (prefix, piece.data[skip:] if skip else piece.data),
-            1,
-            None if total is None else total + rendition.shift,
-            piece.flag,
-        )
-        if complete:
-            for session in listeners:
-                if session is not own and not session.forward(frame):
-                    room.undelivered += 1
-        else:
-            reached = [
-                (each, each.connection)
-                for each in listeners
-                if each is not own and each.forward(frame)
-            ]
-            room.undelivered += len(listeners) - len(reached) - (own in listeners)
-            copies.append(_Copy(rendition, reached))
-    return None if complete else Transfer(room, message_id, piece, copies)
-
-
-_Listener = tuple[Session, FrameWriter | None]
-
-
-class _Copy:
-    """One form of a message and those who get it, each on the connection that it began on."""
-
-    __slots__ = ("listeners", "rendition")
-
-    def __init__(self, rendition: Rendition, listeners: list[_Listener]) -> None:
-        self.rendition = rendition
-        self.listeners = listeners
-
-
-class Transfer:
-    """A message under way: its further chunks go to those who got the first (RFC 7701 §6.1)."""
-
-    __slots__ = ("_copies", "_message_id", "_next", "_room")
-
-    def __init__(self, room: Room, message_id: bytes, first: Piece, copies: list[_Copy]) -> None:
-        self._room = room
-        self._message_id = message_id
-        self._copies = copies
-        self._next = first.start + len(first.data)
-
-    def piece_received(self, piece: Piece) -> Refusal | None:
-        """Forward a chunk to who has the ones before it."""
-        self._next = piece.start + len(piece.data)
-        total = self._next - 1 if piece.flag is Continuation.COMPLETE else piece.total
-        for copy in self._copies:
-            rendition = copy.rendition
-            frame = send_frame(
-                self._message_id,
-                rendition.content_type,
-                (piece.data,),
-                piece.start + rendition.shift,
-                None if total is None else total + rendition.shift,
-                piece.flag,
-            )
-            missed = [
-                each
-                for each in copy.listeners
-                if each[0].connection is not each[1] or not each[0].forward(frame)
-            ]
-            if missed:
-                # A message with a hole is worth nothing: those are told that it ends here.
-                self._abort(rendition, missed, piece.start)
-                self._room.undelivered += len(missed)
-                gone = {session for session, _ in missed}
-                copy.listeners = [each for each in copy.listeners if each[0] not in gone]
+    if piece.flag is Continuation.COMPLETE:
+        deliver(room, room.audiences, render, piece.data, sender.session)
+        if keep is not None and len(piece.data) <= MAX_KEPT:
+            keep(piece.data)
         return None
-
-    def aborted(self) -> None:
-        """Tell the recipients that the rest will not come."""
-        for copy in self._copies:
-            self._abort(copy.rendition, copy.listeners, self._next)
-
-    def _abort(self, rendition: Rendition, listeners: list[_Listener], position: int) -> None:
-        frame = abort_frame(self._message_id, rendition.content_type, position + rendition.shift)
-        for session, _ in listeners:
-            session.forward_last(frame)
+    transfer = begin_transfer(room, room.audiences, render, piece, sender.session)
+    return transfer if keep is None else Recorder(piece.data, transfer, keep)
 
 
-class _IncompleteHead:
-    """A message whose first chunk did not hold all of its CPIM headers: collects them.
+def _begin_imdn(
+    room: Room, sender: Participant, piece: Piece, head: CpimHead, render: Renderer
+) -> MessageSink | Refusal | None:
+    """Send a notification to who sent the message that it is about (RFC 5438 §7.2.1.1)."""
+    if piece.flag is Continuation.MORE:
+        if len(piece.data) > MAX_IMDN:
+            return Refusal(413, f"a notification may have {MAX_IMDN} octets at most")
+        return _Incomplete(room, sender, piece, _begin_cpim)
+    try:
+        message_id = notified_message(piece.data[head.body_offset :])
+    except ValueError as error:
+        return Refusal(400, str(error))
+    user = room.originals.sender_of(message_id)
+    recipients = room.devices_of(user) if user is not None else ()
+    if not recipients:
+        return Refusal(404, "who sent the message of this notification is not here")
+    deliver(room, room.audiences_of(recipients), render, piece.data)
+    return None
 
-    The headers' own limit is the limit of what is collected.
+
+class _Incomplete:
+    """A message whose first chunk did not hold all that is needed to route it: collects that.
+
+    What is collected is bounded by who begins the message with it: by the limit of
+    the CPIM headers, or of a notification.
     """
 
-    __slots__ = ("_begun", "_room", "_sender", "_transfer")
+    __slots__ = ("_begin", "_begun", "_room", "_sender", "_transfer")
 
-    def __init__(self, room: Room, sender: Participant, piece: Piece) -> None:
+    def __init__(
+        self,
+        room: Room,
+        sender: Participant,
+        piece: Piece,
+        begin: Callable[[Room, Participant, Piece], MessageSink | Refusal | None],
+    ) -> None:
         self._room = room
         self._sender = sender
+        self._begin = begin
         self._begun: Piece | None = piece
         self._transfer: MessageSink | None = None
 
     def piece_received(self, piece: Piece) -> Refusal | None:
-        """Add to the headers; route the message once they are there."""
+        """Add to what there is; route the message once that is enough."""
         begun = self._begun
         if begun is None:
             return None if self._transfer is None else self._transfer.piece_received(piece)
+        if piece.flag is Continuation.ABORTED:
+            return None
         data = begun.data + piece.data
         begun = Piece(begun.head, begun.message_id, begun.start, data, piece.total, piece.flag)
-        result = begin_message(self._room, self._sender, begun)
+        result = self._begin(self._room, self._sender, begun)
         if isinstance(result, Refusal):
             return result
-        if isinstance(result, _IncompleteHead):
+        if isinstance(result, _Incomplete):
             self._begun = begun
         else:
             self._begun = None
@@ -205,6 +200,6 @@ class _IncompleteHead:
         return None
 
     def aborted(self) -> None:
-        """Nobody has heard of this message unless its headers were complete."""
+        """Nobody has heard of this message unless it was routed."""
         if self._transfer is not None:
             self._transfer.aborted()

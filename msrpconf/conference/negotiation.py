@@ -216,7 +216,15 @@ def choose(
         if settings.serves(room, each.secure) and secure in {None, each.secure}
     ]
     for each in sorted(served, key=lambda each: not each.secure):
-        reception = Reception.of(each.accept_types, each.accept_wrapped_types, room.plain_text)
+        # A client that takes all that the room does is not told apart from others.
+        limited = each.max_size is not None and each.max_size < room.max_message_octets
+        reception = Reception.of(
+            each.accept_types,
+            each.accept_wrapped_types,
+            room.plain_text,
+            each.max_size if limited else None,
+            len(each.path) > 1,
+        )
         if reception is not None:
             return Choice(parsed, each, reception)
     if not served:

@@ -9,7 +9,7 @@ that a lost connection does not lose the name and nobody slips into it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from attrs import frozen
 from precis_i18n import get_profile
@@ -65,24 +65,35 @@ class Nicknames:
         quarantine: float = 300.0,
     ) -> None:
         self._clock = clock
-        self._quarantine = quarantine
-        self._reserved = {Nickname.prepare(word).key for word in reserved}
+        self.configure(reserved, quarantine)
         self._used: dict[Hashable, Nickname] = {}
         self._owners: dict[str, tuple[str, int]] = {}
         # By user, the oldest first, and the users by the nickname's key.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._keepers: dict[str, str] = {}
 
+    def configure(self, reserved: Iterable[str], quarantine: float) -> None:
+        """Reserve those words, and keep nicknames so long, from now on."""
+        self._quarantine = quarantine
+        self._reserved = {Nickname.prepare(word).key for word in reserved}
+
     def of(self, device: Hashable) -> str | None:
         """The nickname that is in use on a device."""
         nickname = self._used.get(device)
         return None if nickname is None else nickname.text
 
-    def use(self, device: Hashable, user: str, value: bytes) -> Refusal | None:
+    def use(
+        self,
+        device: Hashable,
+        user: str,
+        value: bytes,
+        is_taken: Callable[[Nickname, str], bool] = lambda nickname, user: False,
+    ) -> Refusal | None:
         """Serve a NICKNAME request, `value` being its Use-Nickname as received.
 
         An empty nickname gives up the one in use (§7.3). A refusal (424, 425)
-        leaves it in effect (§7.2).
+        leaves it in effect (§7.2). `is_taken` may refuse a nickname to a user for
+        reasons of its own.
         """
         try:
             text = read_use_nickname(value)
@@ -95,7 +106,7 @@ class Nicknames:
         if nickname.key in self._reserved:
             return Refusal(425, "this nickname is reserved: choose another")
         owner = self._owner(nickname.key)
-        if owner is not None and owner != user:
+        if (owner is not None and owner != user) or is_taken(nickname, user):
             return Refusal(425, "this nickname is somebody else's: choose another")
         self._release(device)
         self._take(device, user, nickname)

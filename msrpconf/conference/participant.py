@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.flood import TokenBucket
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.messages import begin_message
 from msrpconf.conference.negotiation import Agreement, Negotiation
+from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.roles import Role
+from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.frame import Head
 from msrpconf.protocols.msrp.session import Limits, MessageSink, Piece, Refusal, Session
 from msrpconf.protocols.sip.dialog import Dialog
+from msrpconf.protocols.sip.headers import Reason
 
 if TYPE_CHECKING:
     from msrpconf.conference.room import Room
@@ -41,6 +45,15 @@ class ParticipantOwner(Protocol):
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """The participant's MSRP session has lost its connection."""
 
+    def congested(self, participant: Participant) -> None:
+        """The participant's client does not read what it is sent."""
+
+    def eased(self, participant: Participant, missed: int) -> None:
+        """It does again; so many messages were not sent to it."""
+
+    def expel(self, participant: Participant, reason: Reason) -> None:
+        """Send the participant out."""
+
 
 class Participant:
     """One user's presence in a room from one device, with its SIP dialog and MSRP session.
@@ -51,8 +64,12 @@ class Participant:
     """
 
     __slots__ = (
+        "_clock",
+        "_greeted",
         "_owner",
         "agreement",
+        "bucket",
+        "congestion_timer",
         "dialog",
         "flow",
         "identity",
@@ -60,6 +77,7 @@ class Participant:
         "role",
         "room",
         "session",
+        "speaker",
         "state",
         "timer",
     )
@@ -89,7 +107,13 @@ class Participant:
         """What offer and answer came to; None until there are both."""
         self.timer: IDelayedCall | None = None
         """Ends the wait for what comes next: the ACK, or the MSRP connection."""
+        self.congestion_timer: IDelayedCall | None = None
+        """Ends the patience with a client that does not read."""
+        self._clock = clock
+        self.limit_rate(room.settings)
+        self.speaker = Speaker.of(identity)
         self._owner = owner
+        self._greeted = False
 
     def __str__(self) -> str:
         return f"{self.identity} in {self.room.uri}"
@@ -118,6 +142,37 @@ class Participant:
         """Whether our description let this participant say text/plain without a wrapper."""
         return self.agreement is None or self.agreement.speaks_text
 
+    @property
+    def takes_private_messages(self) -> bool:
+        """Whether this participant's client can tell what is said to it alone."""
+        agreement = self.agreement
+        return agreement is not None and agreement.private_messages and agreement.reception.cpim
+
+    def update_speaker(self) -> bool:
+        """Be known by the nickname that is in use; return whether that is another now."""
+        before = self.speaker
+        self.speaker = Speaker.of(self.identity, self.room.nicknames.of(self))
+        return self.speaker != before
+
+    def limit_rate(self, settings: RoomSettings) -> None:
+        """Take messages as fast as the room allows."""
+        self.bucket = TokenBucket(self._clock, settings.rate, settings.burst)
+
+    def flooded(self) -> Refusal:
+        """The answer to a message too many; it may be the last one that is heard of this client."""
+        settings = self.room.settings
+        text = f"Too many messages: {settings.rate:g} per second are allowed"
+        if settings.close_on_flood:
+            self._owner.expel(self, Reason("SIP", 403, text))
+        return Refusal(403, text)
+
+    def stop_timers(self) -> None:
+        """Wait for nothing, and bear nothing, any more."""
+        self.stop_timer()
+        timer, self.congestion_timer = self.congestion_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
     def stop_timer(self) -> None:
         """Wait for nothing any more."""
         timer, self.timer = self.timer, None
@@ -128,6 +183,9 @@ class Participant:
 
     def session_bound(self, session: Session) -> None:
         self.room.update_audience(self)
+        if not self._greeted:
+            self._greeted = True
+            self.room.history.replay(self)
         self._owner.msrp_bound(self)
 
     def session_unbound(self, session: Session, reason: str) -> None:
@@ -139,8 +197,16 @@ class Participant:
 
     def request_received(self, session: Session, head: Head) -> Refusal | None:
         if head.method == b"NICKNAME":
-            return Refusal(403, "nicknames are not served here")  # RFC 7701 §7.1
-        return Refusal(501, "only SEND and REPORT are understood")
+            if not self.bucket.touch():
+                return self.flooded()
+            return self.room.use_nickname(self, head.headers.get(b"use-nickname"))
+        return Refusal(501, "only SEND, REPORT and NICKNAME are understood")
+
+    def session_congested(self, session: Session) -> None:
+        self._owner.congested(self)
+
+    def session_eased(self, session: Session, missed: int) -> None:
+        self._owner.eased(self, missed)
 
     def response_received(self, session: Session, head: Head) -> None:
         if head.status == 481 and session.connection is not None:

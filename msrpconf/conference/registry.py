@@ -66,6 +66,7 @@ class ConferenceRegistry:
         """The ACK has come: the participant is in."""
         participant.state = State.JOINED
         self._no_longer_pending(participant)
+        participant.room.joined(participant)
 
     def _no_longer_pending(self, participant: Participant) -> None:
         key = participant.dialog.call_id, participant.dialog.remote_tag
@@ -77,12 +78,15 @@ class ConferenceRegistry:
 
         The participant's state is `dropped` before anything else happens.
         """
+        was_in = participant.state is State.JOINED
         participant.state = State.DROPPED
-        participant.stop_timer()
+        participant.stop_timers()
         self._no_longer_pending(participant)
         self.dialogs.pop(participant.dialog.id, None)
         room = participant.room
         room.remove(participant)
+        if was_in:
+            room.left(participant)
         self.sessions.pop(session_id(participant.session.local_path), None)
         participant.session.close()
         if not (room.participants or room.static) and self.rooms.get(room.key) is room:

@@ -144,7 +144,7 @@ def server_settings(config: Config) -> ServerSettings:
         files=server.files,
         max_files_octets=server.max_files_octets,
         congested_timeout=server.congested_timeout,
-        limits=Limits(server.queue_octets, conference.max_message_octets, server.chunk_timeout),
+        limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),
         room=conference.room,
     )
 

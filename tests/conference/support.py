@@ -163,6 +163,7 @@ class Client:
         self.cseq = 100
         self.answer: Response | None = None
         self.peer: Peer | None = None
+        self.heard: list[Frame] = []
         self.headers: tuple[tuple[str, str], ...] = (
             ("Contact", f"<sip:{name}@{name}{device}.example.com:5070>"),
         )
@@ -259,6 +260,14 @@ class Client:
         transport = TlsTransport(presents) if secure else StringTransport()
         self.peer = Peer(self.case.registry.sessions, self.case.clock, transport)
         return self.peer
+
+    def connect_and_hear(self) -> None:
+        """The same, of a room that has something to say at once: `heard` has it."""
+        self.peer = Peer(self.case.registry.sessions, self.case.clock)
+        self.say(b"", content_type=None)
+        frames = self.peer.hears()
+        self.case.assertIn("200 OK", [each.text for each in frames])
+        self.heard = [each for each in frames if each.text == "SEND"]
 
     @property
     def connected(self) -> Peer:
@@ -359,7 +368,7 @@ class ControlTestCase(SynchronousTestCase):
         msrp_host="msrp.example.com",
         msrp_port=8888,
         limits=Limits(queue_octets=100000),
-        room=RoomSettings(max_message_octets=1000000),
+        room=RoomSettings(max_message_octets=1000000, notices=False, rate=0.0),
     )
 
     def setUp(self) -> None:

@@ -223,7 +223,7 @@ class EndingTests(TalkTestCase):
     def stall(self, client: Client) -> None:
         """The client reads nothing any more, and its queue is filled to the last message."""
         client.connected.connection.pauseProducing()
-        limit = self.settings.limits.queue_octets
+        limit = self.settings.limits.mark
         for size in (16000, 1000, 100):
             while client.session.queued + size + 600 < limit:
                 self.alice.say(cpim(size * "f"))

@@ -176,14 +176,9 @@ class TypeTests(TalkTestCase):
 
 
 class OtherRequestTests(TalkTestCase):
-    def test_nicknames_are_not_served(self) -> None:
-        """RFC 7701 §7.1: 403 where the room does not allow them."""
-        self.requests("NICKNAME", 'Use-Nickname: "Ally"')
-        self.assertRefused(403, "nicknames")
-
     def test_other_methods(self) -> None:
         self.requests("AUTH", "Expires: 60")
-        self.assertRefused(501, "SEND and REPORT")
+        self.assertRefused(501, "SEND, REPORT and NICKNAME")
 
     def test_reports_of_recipients_are_not_passed_on(self) -> None:
         """RFC 7701 §6.3."""

@@ -88,7 +88,8 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual((server.ack_timeout, server.msrp_timeout, server.grace), (1.5, 2.5, 3.5))
         self.assertEqual((server.ad_hoc, server.room.plain_text), (False, False))
         self.assertEqual((server.max_rooms, server.room.max_participants), (7, 8))
-        self.assertEqual(server.limits, Limits(5, 6, 4.5))
+        self.assertEqual(server.limits, Limits(queue_octets=5, chunk_timeout=4.5))
+        self.assertEqual(server.room.max_message_octets, 6)
 
 
 class Inbox:

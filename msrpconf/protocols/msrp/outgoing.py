@@ -116,9 +116,21 @@ def bodiless_send(message_id: bytes) -> OutgoingFrame:
 
 
 def report_frame(
-    message_id: bytes, first: int, last: int, total: int | None, status: int, comment: bytes
+    message_id: bytes,
+    first: int,
+    last: int,
+    total: int | None,
+    status: int,
+    comment: bytes,
+    body: bytes = b"",
 ) -> OutgoingFrame:
-    """A REPORT on octets `first` to `last` of a received message (RFC 4975 §7.1.2)."""
+    """A REPORT on octets `first` to `last` of a received message (RFC 4975 §7.1.2).
+
+    `body` is message/cpim, and says which private message it was (RFC 7701 §6.2).
+    """
+    transaction = new_transaction()
+    while b"-------" + transaction in body:
+        transaction = new_transaction()
     middle = b"Message-ID: %b\r\nByte-Range: %d-%d/%b\r\nStatus: 000 %d %b\r\n" % (
         message_id,
         first,
@@ -127,7 +139,9 @@ def report_frame(
         status,
         comment,
     )
-    return OutgoingFrame(b"REPORT", new_transaction(), middle, Continuation.COMPLETE)
+    if body:
+        middle += b"Content-Type: message/cpim\r\n\r\n%b\r\n" % body
+    return OutgoingFrame(b"REPORT", transaction, middle, Continuation.COMPLETE)
 
 
 def _reports(failure_report: bytes, success_report: bool) -> bytes:

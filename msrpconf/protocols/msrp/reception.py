@@ -54,10 +54,11 @@ class Piece:
     than that of the last octet of the piece before. `total` is the octets of the
     whole message, None where the sender has not told. `flag` is
     `Continuation.MORE` where more of the message is to come. `head` is the head
-    of the frame that they came in.
+    of the frame that they came in. Who takes the first piece may set `report_body`,
+    the message/cpim body of a success report (RFC 7701 §6.2).
     """
 
-    __slots__ = ("data", "flag", "head", "message_id", "start", "total")
+    __slots__ = ("data", "flag", "head", "message_id", "report_body", "start", "total")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Piece:
         self.data = data
         self.total = total
         self.flag = flag
+        self.report_body = b""
 
 
 class MessageSink(Protocol):
@@ -174,6 +176,7 @@ class IncomingMessage:
         "ended",
         "message_id",
         "refusal",
+        "report_body",
     )
 
     def __init__(self, messages: IncomingMessages, message_id: bytes) -> None:
@@ -183,6 +186,7 @@ class IncomingMessage:
         """Nothing more is taken."""
         self.complete = False
         """All of it was accepted."""
+        self.report_body = b""
         self._messages = messages
         self._begun = False
         self._next = 1
@@ -266,6 +270,7 @@ class IncomingMessage:
         self._begun = True
         session = self._messages.session
         result = session.handler.message_begun(session, piece)
+        self.report_body = piece.report_body
         if isinstance(result, Refusal):
             return result
         if piece.flag is Continuation.MORE and result is not None:
@@ -399,9 +404,10 @@ class SendReception:
             self._connection.respond(head, 200)
         if message is not None and message.complete and head.success_report:
             octets = message.octets
-            self._connection.report(
-                head, report_frame(head.message_id, 1, octets, octets, 200, b"OK")
+            report = report_frame(
+                head.message_id, 1, octets, octets, 200, b"OK", message.report_body
             )
+            self._connection.report(head, report)
 
     def _served_here(self) -> bool:
         """False once the handler closed the session, or it went to another connection."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from attrs import frozen
@@ -51,10 +51,22 @@ class Limits:
 
     queue_octets: int = 1048576
     """Octets that may wait to be written."""
+    queue_messages: int = 10000
+    """Frames that may wait to be written."""
     message_octets: int = 104857600
     """Octets that one received message may have."""
     chunk_timeout: float = 540.0
     """Seconds after which a message whose next chunk does not come is given up (RFC 7701 §6.1)."""
+
+    @property
+    def mark(self) -> int:
+        """Octets in the queue above which a session is congested (RFC 7701 §6.4)."""
+        return self.queue_octets * 4 // 5
+
+    @property
+    def short(self) -> int:
+        """Octets in the queue at which it is not congested any more."""
+        return self.queue_octets // 8
 
 
 class SessionHandler(Protocol):
@@ -75,6 +87,15 @@ class SessionHandler(Protocol):
 
     def request_received(self, session: Session, head: Head) -> Refusal | None:
         """A request other than SEND and REPORT; None answers 200."""
+
+    def session_congested(self, session: Session) -> None:
+        """The peer does not read as fast as we are to write: its queue is nearly full.
+
+        From now on `Session.forward` takes nothing (RFC 7701 §6.4).
+        """
+
+    def session_eased(self, session: Session, missed: int) -> None:
+        """The queue of a congested session is short again; `missed` frames were not taken."""
 
     def response_received(self, session: Session, head: Head) -> None:
         """The peer answered a SEND of ours."""
@@ -110,6 +131,12 @@ class FrameWriter(Protocol):
     def detach(self, session: Session) -> None:
         """The session is no longer served here."""
 
+    def hold(self, holder: Hashable) -> None:
+        """Read nothing from the peer until `holder` releases it."""
+
+    def release(self, holder: Hashable) -> None:
+        """`holder` has no more reason not to read from the peer."""
+
 
 def new_session_id() -> str:
     """A session id that nobody can guess (RFC 4975 §14.1): 120 bits, in letters and digits."""
@@ -140,11 +167,23 @@ class Session:
         """What tells this session's transactions from others' on a shared connection."""
         self.queued = 0
         """Octets that wait to be written, the paths not counted."""
+        self.written = 0
+        """Octets that were taken to be written, in all."""
+        self.congested = False
+        """Whether the queue was nearly full, and has not become short since."""
+        self.missed = 0
+        """Frames that were not taken since the session is congested."""
+        self.watched = False
+        """Whether `eased` is to be called once the queue is short."""
         self.closed = False
         self.on_drained: Callable[[], None] | None = None
         self.admits: Callable[[FrameWriter], Refusal | None] | None = None
         """Asked about a connection on which the peer has been heard, before it is taken."""
-        self._queue_octets = self.limits.queue_octets
+        # Octets above which `forward` takes nothing more: nothing at all while there is
+        # no connection, or while congested.
+        self._mark = -1
+        self._queue_messages = self.limits.queue_messages
+        self._watchers: list[Callable[[Session], None]] = []
         self._queue: deque[OutgoingFrame] = deque()
         # What may be overtaken: the parts of long messages, but for their beginnings.
         self._bulk: deque[OutgoingFrame] = deque()
@@ -169,42 +208,92 @@ class Session:
     # What goes out.
 
     def forward(self, frame: OutgoingFrame) -> bool:
-        """Queue a frame for the peer; False where it cannot be: unbound, or the queue is full."""
-        connection = self.connection
+        """Queue a frame for the peer; False where it cannot be: unbound or congested."""
         waiting = self.queued
         queued = waiting + frame.size
-        if connection is None or queued > self._queue_octets:
-            return False
+        if queued > self._mark or len(self._queue) >= self._queue_messages:
+            return self._refuse()
         self.queued = queued
         if frame.bulk:
             self._bulk.append(frame)
         else:
             self._queue.append(frame)
         if not waiting:
-            connection.wake(self)
+            self.connection.wake(self)  # type: ignore[union-attr]  # the mark tells
         return True
 
-    def forward_last(self, frame: OutgoingFrame) -> None:
-        """Queue the small frame that ends a message, even where the queue is full."""
+    def forward_more(self, frame: OutgoingFrame) -> bool:
+        """Queue a further chunk of a message, also while congested; False where it cannot be."""
+        if self.queued + frame.size > self.limits.queue_octets:
+            return False
+        return self.forward_last(frame)
+
+    def forward_last(self, frame: OutgoingFrame) -> bool:
+        """Queue a frame even where the queue is full, as the small one that ends a message."""
         connection = self.connection
-        if connection is not None:
-            waiting = self.queued
-            self.queued = waiting + frame.size
-            (self._bulk if frame.bulk else self._queue).append(frame)
-            if not waiting:
-                connection.wake(self)
+        if connection is None:
+            return False
+        waiting = self.queued
+        self.queued = waiting + frame.size
+        (self._bulk if frame.bulk else self._queue).append(frame)
+        if not waiting:
+            connection.wake(self)
+        return True
 
     def next_frame(self) -> OutgoingFrame:
         """Take the frame that is to be written next out of the queue, which is not empty."""
         frame = (self._queue or self._bulk).popleft()
-        self.queued -= frame.size
+        size = frame.size
+        self.queued -= size
+        self.written += size
         return frame
+
+    # How full the queue is.
+
+    def _refuse(self) -> bool:
+        """Count a frame that is not taken; the first of them makes the session congested."""
+        if self.congested:
+            self.missed += 1
+        elif self.connection is not None and self.queued > self.limits.short:
+            self.congested = self.watched = True
+            self.missed = 1
+            self._mark = -1
+            self.handler.session_congested(self)
+        return False
+
+    def watch(self, watcher: Callable[[Session], None]) -> None:
+        """Have `watcher` called once, when the queue is short or the connection is gone."""
+        self._watchers.append(watcher)
+        self.watched = True
+
+    def unwatch(self, watcher: Callable[[Session], None]) -> None:
+        """Call `watcher` no more."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def eased(self) -> None:
+        """Some of the queue was written: tell who waits for that if it is short now."""
+        if self.queued > self.limits.short:
+            return
+        self.watched = False
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher(self)
+        if self.congested:
+            self._no_longer_congested()
+            self.handler.session_eased(self, self.missed)
+
+    def _no_longer_congested(self) -> None:
+        self.congested = False
+        if self.connection is not None:
+            self._mark = self.limits.mark
 
     # What the connection tells.
 
     def bind(self, connection: FrameWriter) -> None:
         """Take `connection` as the one that this session lives on (RFC 4975 §5.4)."""
         self.connection = connection
+        self._mark = self.limits.mark
         self.handler.session_bound(self)
 
     def connection_lost(self, reason: str) -> None:
@@ -227,14 +316,25 @@ class Session:
         """End the session: nothing more is taken or sent, but for what is queued."""
         self.closed = True
         connection, self.connection = self.connection, None
+        self._mark = -1
         self._incoming.abort_all()
+        self._dismiss_watchers()
         if connection is not None:
             connection.detach(self)
 
     def _clear_queue(self) -> None:
+        self._mark = -1
         self._queue.clear()
         self._bulk.clear()
         self.queued = 0
+        self.congested = False
+        self._dismiss_watchers()
+
+    def _dismiss_watchers(self) -> None:
+        self.watched = False
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher(self)
 
     # What comes in.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, cast
 
 from twisted.internet import protocol, tcp
@@ -113,6 +113,8 @@ class StreamWriter(protocol.Protocol):
         self._producing = False
         self._registering = False
         self._reading_paused = False
+        # Who does not want the peer to be read from.
+        self._holders: set[Hashable] = set()
 
     def _start_writing(self) -> None:
         """Take the transport into use."""
@@ -134,6 +136,7 @@ class StreamWriter(protocol.Protocol):
         self._ready.clear()
         self._answers.clear()
         self._answers_size = 0
+        self._holders.clear()
 
     # What waits.
 
@@ -146,9 +149,8 @@ class StreamWriter(protocol.Protocol):
         """Write a frame before all that sessions have queued."""
         self._answers.append(answer)
         self._answers_size += len(answer)
-        if self._answers_size > MAX_ANSWERS and not self._reading_paused and self._open:
-            self._reading_paused = True
-            self._stream.pauseProducing()
+        if self._answers_size > MAX_ANSWERS:
+            self._pause_reading()
         self._schedule()
 
     def _disown(self, session: Session) -> None:
@@ -180,7 +182,7 @@ class StreamWriter(protocol.Protocol):
             self._flushing = False
         if self._closing:
             self._lose()
-        elif self._reading_paused:
+        elif self._reading_paused and not self._holders:
             self._resume_reading()
 
     def _gather(self) -> tuple[list[bytes], int]:
@@ -209,6 +211,8 @@ class StreamWriter(protocol.Protocol):
                 ready.append(session)
             elif session.on_drained is not None:
                 session.on_drained()
+            if session.watched:
+                session.eased()
         return buffers, size
 
     def _write(self, buffers: list[bytes], size: int) -> bool:
@@ -242,6 +246,23 @@ class StreamWriter(protocol.Protocol):
             # TLS closes by an exchange, for which it must read.
             self._resume_reading()
         self._stream.loseConnection()
+
+    def hold(self, holder: Hashable) -> None:
+        """Read nothing from the peer until `holder` releases it."""
+        self._holders.add(holder)
+        self._pause_reading()
+
+    def release(self, holder: Hashable) -> None:
+        """`holder` has no more reason not to read from the peer."""
+        self._holders.discard(holder)
+        waiting = self._holders or self._answers_size > MAX_ANSWERS
+        if self._reading_paused and self._open and not waiting:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._open:
+            self._reading_paused = True
+            self._stream.pauseProducing()
 
     def _resume_reading(self) -> None:
         self._reading_paused = False

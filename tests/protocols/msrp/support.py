@@ -135,6 +135,8 @@ class RecordingHandler:
         self.requests: list[Head] = []
         self.responses: list[Head] = []
         self.reports: list[Head] = []
+        self.congested = 0
+        self.eased: list[int] = []
 
     def session_bound(self, session: Session) -> None:
         self.bound += 1
@@ -153,6 +155,12 @@ class RecordingHandler:
 
     def response_received(self, session: Session, head: Head) -> None:
         self.responses.append(head)
+
+    def session_congested(self, session: Session) -> None:
+        self.congested += 1
+
+    def session_eased(self, session: Session, missed: int) -> None:
+        self.eased.append(missed)
 
     def report_received(self, session: Session, head: Head) -> None:
         self.reports.append(head)

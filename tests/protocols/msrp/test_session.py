@@ -29,8 +29,8 @@ class QueueTests(SessionCase):
         while self.session.forward(frame):
             taken += 1
         self.assertEqual(self.session.queued, taken * frame.size)
-        self.assertLessEqual(self.session.queued, 20000)
-        self.assertGreater(self.session.queued + frame.size, 20000)
+        self.assertLessEqual(self.session.queued, 16000)
+        self.assertGreater(self.session.queued + frame.size, 16000)
         last = abort_frame(b"m", b"text/plain", 1001)
         self.session.forward_last(last)
         self.assertEqual(self.session.queued, taken * frame.size + last.size)

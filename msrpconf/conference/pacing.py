@@ -1,0 +1,132 @@
+"""How fast a long message goes: no faster than those who get it can read.
+
+What a recipient does not read waits in its queue. Where a queue has grown past
+`HIGH_WATER`, the sender's connection is not read from until the queue is short
+again, so that TCP holds the sender back and nothing piles up here. A recipient
+that takes next to nothing meanwhile is stalled: it is left behind, so that it
+costs the others little time (RFC 7701 §6.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from msrpconf.protocols.msrp.session import FrameWriter, Session
+
+if TYPE_CHECKING:
+    from msrpconf.conference.distribution import Transfer
+
+HIGH_WATER = 262144
+"""Octets in a recipient's queue above which the sender has to wait."""
+
+PATIENCE = 0.25
+"""Seconds that a stalled recipient may hold up the others."""
+
+PATIENCE_SHARE = 0.05
+"""Of the time that the transfer took so far, what is added to that."""
+
+PATIENCE_ALONE = 30.0
+"""Seconds after which a transfer whose recipients are all stalled is given up."""
+
+SLOWEST = 16384
+"""Octets per second: who takes fewer is stalled."""
+
+
+class Pacing:
+    """Holds the sender of one message while recipients are behind.
+
+    `drop` is called with those who are stalled.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_drop",
+        "_held",
+        "_high_water",
+        "_sender",
+        "_since",
+        "_started",
+        "_timer",
+    )
+
+    def __init__(self, sender: Session, drop: Callable[[Collection[Session]], None]) -> None:
+        self._sender = sender
+        self._drop = drop
+        self._high_water = min(HIGH_WATER, sender.limits.queue_octets // 4)
+        self._started = sender.clock.seconds()
+        self._since = 0.0
+        # Who is behind, and how much each had been written when the waiting began.
+        self._behind: dict[Session, int] = {}
+        self._held: FrameWriter | None = None
+        self._timer: IDelayedCall | None = None
+
+    def check(self, transfer: Transfer) -> None:
+        """See who is behind now that a chunk has been queued; wait for them."""
+        behind = [each for each in transfer.sessions if each.queued > self._high_water]
+        if not behind:
+            return
+        for session in behind:
+            if session not in self._behind:
+                self._behind[session] = session.written
+                session.watch(self._eased)
+        connection = self._sender.connection
+        if self._held is None and connection is not None:
+            self._held = connection
+            connection.hold(self)
+            self._since = self._sender.clock.seconds()
+            self._arm(transfer)
+
+    def _arm(self, transfer: Transfer) -> None:
+        clock = self._sender.clock
+        seconds = PATIENCE + PATIENCE_SHARE * (clock.seconds() - self._started)
+        self._timer = clock.callLater(seconds, self._judge, transfer)
+
+    def _judge(self, transfer: Transfer) -> None:
+        """Some are still behind: leave those who are stalled, and go on waiting for the others."""
+        self._timer = None
+        now = self._sender.clock.seconds()
+        enough = SLOWEST * (now - self._since)
+        stalled = {
+            session for session, before in self._behind.items() if session.written - before < enough
+        }
+        if stalled.issuperset(transfer.sessions) and now - self._since < PATIENCE_ALONE:
+            self._arm(transfer)
+            return
+        for session in stalled:
+            self._forget(session)
+        if stalled:
+            self._drop(stalled)
+        if not self._behind:
+            self._go_on()
+            return
+        self._since = now
+        for session in self._behind:
+            self._behind[session] = session.written
+        self._arm(transfer)
+
+    def _eased(self, session: Session) -> None:
+        """A recipient's queue is short again, or it has gone."""
+        self._forget(session)
+        if not self._behind:
+            self._go_on()
+
+    def _forget(self, session: Session) -> None:
+        if self._behind.pop(session, None) is not None:
+            session.unwatch(self._eased)
+
+    def _go_on(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        held, self._held = self._held, None
+        if held is not None:
+            held.release(self)
+
+    def stop(self) -> None:
+        """The message has ended: wait for nobody any more."""
+        for session in list(self._behind):
+            self._forget(session)
+        self._go_on()
