@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
 from msrpconf.client.call import Call, JoinError, Unreached
-from msrpconf.client.chat import Chat, ChatSession, OnEnded, OnMessage
+from msrpconf.client.chat import Chat, ChatSession, Listener, OnEnded, OnMessage
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -127,15 +127,18 @@ class UserAgent:
         room: str,
         *,
         on_message: OnMessage | None = None,
+        on_notice: OnMessage | None = None,
         on_ended: OnEnded | None = None,
         tls: bool = False,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """Enter the room at the URI `room`; done when one can be heard there.
 
+        What is called when is as `Listener` has it.
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
         uri = _room_uri(room)
+        listener = Listener(on_message, on_notice, on_ended)
         yield self.start()
         try:
             addresses = yield locate(self._reactor, self._proxy or uri)
@@ -145,7 +148,7 @@ class UserAgent:
         for address in addresses:
             patience = None if address is addresses[-1] else FIRST_WORD
             try:
-                called = yield self._call(uri, address, patience, on_message, on_ended, tls)
+                called = yield self._call(uri, address, patience, listener, tls)
                 break
             except Unreached as error:
                 failures.append(error)
@@ -165,8 +168,7 @@ class UserAgent:
         uri: SipURI,
         address: Address,
         patience: float | None,
-        on_message: OnMessage | None,
-        on_ended: OnEnded | None,
+        listener: Listener,
         tls: bool,
     ) -> Generator[Deferred[Any], Any, tuple[Chat, Response]]:
         """Send an INVITE to one address; give the chat with its dialog, and the answer.
@@ -178,7 +180,7 @@ class UserAgent:
             local = self._transport.local_address(address.transport, address.host)
         except (TransportError, CannotListenError) as error:
             raise Unreached(503, str(error)) from None
-        chat = Chat(self, str(uri.aor), on_message, on_ended)
+        chat = Chat(self, str(uri.aor), listener)
         scheme = "msrps" if tls else "msrp"
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         chat.session = Session(

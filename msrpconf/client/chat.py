@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -37,29 +38,35 @@ OnMessage = Callable[[Message], None]
 OnEnded = Callable[[str], None]
 
 
+@frozen
+class Listener:
+    """Who is told of what happens in a room.
+
+    `on_message` is called with each message that somebody else says, `on_notice`
+    with what the room itself tells and what was said before one came. `on_ended` is
+    called once if the room, or the way there, ends before `Chat.leave` is called;
+    its text says why.
+    """
+
+    on_message: OnMessage | None = None
+    on_notice: OnMessage | None = None
+    on_ended: OnEnded | None = None
+
+
 class Chat:
     """A room that one has joined: made by `UserAgent.join`.
 
     `room` and `user` are the URIs of both, `plain` whether messages go without
-    message/cpim. `on_message` is called with each message of somebody else's,
-    `on_ended` once if the room, or the way there, ends before `leave` is called;
-    its text says why.
+    message/cpim, `listener` is told of what happens.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        agent: UserAgent,
-        room: str,
-        on_message: OnMessage | None = None,
-        on_ended: OnEnded | None = None,
-    ) -> None:
+    def __init__(self, agent: UserAgent, room: str, listener: Listener) -> None:
         self.room = room
         self.user = agent.user
         self.plain = agent.plain
-        self.on_message = on_message
-        self.on_ended = on_ended
+        self.listener = listener
         self.dialog: Dialog | None = None
         self.flow: Flow | None = None
         self.session: Session
@@ -109,8 +116,8 @@ class Chat:
     def _ended_by_peer(self, why: str) -> None:
         if not self.ended:
             self.end()
-            if self.on_ended is not None:
-                self.on_ended(why)
+            if self.listener.on_ended is not None:
+                self.listener.on_ended(why)
 
     def end(self) -> None:
         """Take nothing more from the room."""
@@ -135,12 +142,14 @@ class Chat:
         except CpimError as error:
             self.log.info("a message cannot be read: {error}", error=error)
             return
-        if self.on_message is not None and not self.ended:
+        listener = self.listener
+        tell = listener.on_notice if message.kind else listener.on_message
+        if tell is not None and not self.ended:
             try:
-                self.on_message(message)
+                tell(message)
             except Exception:
                 # A fault in what somebody makes of one message is no reason to leave the room.
-                self.log.failure("on_message failed for a message of {sender}", sender=sender)
+                self.log.failure("a message of {sender} was not understood", sender=sender)
 
 
 class ChatSession:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from msrpconf.protocols.cpim import CpimError, parse_cpim_head
+from msrpconf.protocols.cpim import AGP_NAMESPACE, CpimError, parse_cpim_head
 
 
 @frozen
@@ -15,7 +15,9 @@ class Message:
 
     `sender` and `to` are URIs as text; `name` is the sender's name for people to
     read, where one was given. `content_type` and `body` are the content's, without
-    the wrapper. `date_time` is when it was said, where the sender told.
+    the wrapper. `date_time` is when it was said, where the sender told. `kind` is
+    "status" for what the room itself tells, "history" for what was said before one
+    came, and "" for what is said now.
     """
 
     sender: str
@@ -24,6 +26,7 @@ class Message:
     content_type: str
     body: bytes
     date_time: datetime | None = None
+    kind: str = ""
 
     @property
     def media_type(self) -> str:
@@ -42,7 +45,8 @@ class Message:
         Raises `CpimError` for a wrapper that cannot be read.
         """
         if content_type.partition(";")[0].strip().lower() != "message/cpim":
-            return cls(room, None, room, content_type, body)
+            kind = "status" if body.startswith(b"*** ") else ""
+            return cls(room, None, room, content_type, body, kind=kind)
         head = parse_cpim_head(body)
         if head is None or head.from_ is None:
             raise CpimError("a message without a sender")
@@ -53,6 +57,7 @@ class Message:
             head.content_type,
             body[head.body_offset :],
             _time(head.date_time),
+            next(iter(head.get_all("Message-Type", AGP_NAMESPACE)), ""),
         )
 
 

@@ -102,6 +102,7 @@ class JoinsRooms(Protocol):
         room: str,
         *,
         on_message: Callable[[Message], None],
+        on_notice: Callable[[Message], None],
         on_ended: Callable[[str], None],
     ) -> Deferred[Chat]:
         """See `UserAgent.join`."""
@@ -132,7 +133,10 @@ class TerminalChat:
         if it was not the user who ended it. Cancelling it is what Ctrl-C does: to want to leave.
         """
         chat = yield self._agent.join(
-            self._room, on_message=self._message_received, on_ended=self._chat_ended
+            self._room,
+            on_message=self._message_received,
+            on_notice=self._message_received,
+            on_ended=self._chat_ended,
         )
         self._chat = chat
         self._notice(f"You are in {chat.room} as {chat.user}. /leave to leave, /help for help.")

@@ -130,6 +130,7 @@ class Visitor:
         room: str,
         *,
         on_message: Callable[[Message], None] | None = None,
+        on_notice: Callable[[Message], None] | None = None,
         on_ended: Callable[[str], None] | None = None,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
@@ -142,7 +143,9 @@ class Visitor:
             plain=self.visit.plain,
             trace=self._trace,
         )
-        joining = self._agent.join(room, on_message=on_message, on_ended=on_ended)
+        joining = self._agent.join(
+            room, on_message=on_message, on_notice=on_notice, on_ended=on_ended
+        )
         joining.addTimeout(JOIN_TIMEOUT, self._reactor)
         try:
             chat: Chat = yield joining

@@ -369,11 +369,6 @@ class ConferenceControl:
         self._log(f"no longer congested, {missed} messages missed", participant)
         tell(participant, f"Your connection was too slow: you missed {missed} messages")
 
-    def expel(self, participant: Participant, reason: Reason) -> None:
-        """Send somebody out."""
-        if participant.state is not State.DROPPED:
-            self._end(participant, reason)
-
     def _expect_msrp(self, participant: Participant) -> None:
         """Agreed: where the session has no connection, make it or wait for it."""
         session = participant.session

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from email.message import Message as MimeHeaders
 from typing import IO, Protocol
 
+from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from msrpconf.conference.capabilities import CPIM, accepts
@@ -118,6 +119,12 @@ class Transfer:
 
     def request_received(self, session: Session, head: Head) -> Refusal | None:
         return Refusal(501, "only SEND and REPORT are understood")
+
+    def session_congested(self, session: Session) -> None:
+        """What we send waits for the queue by itself."""
+
+    def session_eased(self, session: Session, missed: int) -> None:
+        """Nothing was missed."""
 
     def response_received(self, session: Session, head: Head) -> None:
         """What is received is not answered by us with requests."""
@@ -267,7 +274,7 @@ class Sending(Transfer):
     @staticmethod
     def limits(limits: Limits) -> Limits:
         """The limits of such a session: its queue is filled by us alone."""
-        return Limits(_QUEUE, limits.message_octets, limits.chunk_timeout)
+        return evolve(limits, queue_octets=_QUEUE)
 
     def stop(self) -> None:
         if self.over:

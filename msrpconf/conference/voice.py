@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 from msrpconf.conference.capabilities import TEXT, Reception
 from msrpconf.conference.distribution import Audiences, deliver
 from msrpconf.conference.rendition import CPIM_TYPE, Renderer, Rendition, date_time
-from msrpconf.protocols.cpim import CpimAddress, build_cpim_head
+from msrpconf.protocols.cpim import AGP_NAMESPACE, CpimAddress, build_cpim_head
 from msrpconf.protocols.msrp.session import Session
 
 if TYPE_CHECKING:
     from msrpconf.conference.participant import Participant
     from msrpconf.conference.room import Room
-
-AGP_NAMESPACE = "urn:ag-projects:xml:ns:cpim"
-"""The namespace of Message-Type: ``status`` for a notice, ``history`` for what was said before."""
 
 _CONTENT_TYPE = "text/plain; charset=utf-8"
 _AS_TEXT = Rendition(_CONTENT_TYPE.encode("ascii"), b"*** ", 0)

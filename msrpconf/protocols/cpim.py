@@ -38,6 +38,9 @@ MAX_HEAD = 8192
 CPIM_NAMESPACE = "urn:ietf:params:cpim-headers:"
 #: The namespace of Message-ID, Disposition-Notification and their like (RFC 5438 §12.3).
 IMDN_NAMESPACE = "urn:ietf:params:imdn"
+#: The namespace of Message-Type, by which deployed clients tell what is not simply said: `status`
+#: is a notice of the room's, `history` what was said before.
+AGP_NAMESPACE = "urn:ag-projects:xml:ns:cpim"
 
 #: What the content is taken for if it has no Content-Type (RFC 2045 §5.2).
 DEFAULT_CONTENT_TYPE = "text/plain"

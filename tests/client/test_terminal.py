@@ -48,6 +48,7 @@ class FakeAgent:
         room: str,
         *,
         on_message: Callable[[Message], None],
+        on_notice: Callable[[Message], None],
         on_ended: Callable[[str], None],
     ) -> Deferred[Chat]:
         self.room, self.on_message, self.on_ended = room, on_message, on_ended

@@ -18,7 +18,7 @@ class TalkTestCase(ControlTestCase):
         self.alice, self.bob = self.joined("alice"), self.joined("bob")
         self.carol = self.joined("carol", types=TEXT_TYPES)
         self.dave = self.joined("dave", types=TEXT_TYPES)
-        self.others = (self.bob, self.carol, self.dave)
+        self.others: tuple[Client, ...] = (self.bob, self.carol, self.dave)
 
     def assertNobodyHears(self) -> None:
         for each in self.others:

@@ -69,6 +69,8 @@ class OriginalJoinTests(OriginalTestCase):
 
         # And Bob has it, with her name in front.
         assert bob.msrp is not None
+        noticed = yield bob.msrp.next()
+        self.assertIn("\r\n\r\n*** alice@home.com has joined\r\n", noticed)
         heard = yield bob.msrp.next()
         transaction = re.match(r"MSRP (\w+) SEND\r\n", heard)
         assert transaction is not None
