@@ -24,6 +24,7 @@ from msrpconf.conference.invitation import Guest, Invitation, InvitationState
 from msrpconf.conference.leg import CONFERENCE
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.removal import is_contact
+from msrpconf.conference.roles import welcome
 from msrpconf.conference.room import Room
 from msrpconf.conference.subscription import Send
 from msrpconf.protocols.sip.headers import NameAddr, Parameterized
@@ -127,6 +128,7 @@ class Inviter:
         self._outgoing[dialog] = outgoing
         self._by_room.setdefault(room, {})[outgoing] = None
         room.invitations.put(outgoing.invitation)
+        welcome(room, guest.key)
         outgoing.timer = self._clock.callLater(self.timeout, self._timed_out, outgoing)
         self._log(outgoing)
         headers = Headers(

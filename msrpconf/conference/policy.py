@@ -52,7 +52,7 @@ def may_enter(room: Room, user: Identity) -> Denied | None:
     denied = may_stay(room, user)
     if denied is not None:
         return denied
-    if room.roles.locked and _role(room, user) < Role.MODERATOR and not _is_in(room, user):
+    if room.roles.locked and not _may_pass_lock(room, user):
         return Denied(403, "The room is locked: nobody new is let in")
     if len(room.participants) >= room.settings.max_participants:
         text = f"The room is full: it takes {room.settings.max_participants} participants"
@@ -112,8 +112,8 @@ def may_see_others(room: Room, user: Identity) -> Denied | None:
 def may_invite(room: Room, user: Identity) -> Denied | None:
     """Whether `user` may have the room call somebody (RFC 4579 §5.5).
 
-    Strangers may not, or they could have any room call anybody. Whom moderators and
-    owners of a members-only room invite should become a member.
+    Strangers may not, or they could have any room call anybody. A room that is not open
+    to all lets in whom its moderators and owners invite (`roles.welcome`).
     """
     if room.roles.members_only or room.roles.locked:
         which = "members-only" if room.roles.members_only else "locked"
@@ -217,6 +217,12 @@ def _has_joined(room: Room, user: Identity) -> bool:
     return any(
         each.identity.key == user.key and each.state is State.JOINED for each in room.participants
     )
+
+
+def _may_pass_lock(room: Room, user: Identity) -> bool:
+    if _role(room, user) >= Role.MODERATOR:
+        return True
+    return room.roles.has_invited(user) or _is_in(room, user)
 
 
 def _at_least(room: Room, user: Identity, least: Role, what: str) -> Denied | None:

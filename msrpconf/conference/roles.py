@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from msrpconf.conference.room import Room
 
 MAX_ASSIGNED = 10000
-"""Users that one room knows a role of, and users whom it has muted."""
+"""Users that one room knows a role of, users whom it has muted, and users whom it lets in."""
 
 _WHOLE_DOMAIN = "sip:*@"
 
@@ -68,7 +68,7 @@ class Roles:
     as ``sip:*@example.com``, which can be members, visitors or banned. `others` is
     the role of everybody else. Who is `muted` is a visitor meanwhile, but for owners.
     A `members_only` room lets in who has been assigned a role; a `locked` room lets in
-    nobody new but moderators and owners.
+    nobody new but moderators and owners; both let in who was `invited` by these.
     """
 
     assigned: Mapping[str, Role] = {}
@@ -76,6 +76,7 @@ class Roles:
     muted: frozenset[str] = frozenset()
     members_only: bool = False
     locked: bool = False
+    invited: frozenset[str] = frozenset()
 
     def of(self, user: Identity) -> Role:
         """The role of a user, now."""
@@ -87,8 +88,13 @@ class Roles:
         return role
 
     def has_member(self, user: Identity) -> bool:
-        """Whether a role that lets in has been assigned to `user`, or to its domain."""
-        return bool(self._assigned(user))
+        """Whether a members-only room lets in `user`: by a role, its domain's, or an invitation."""
+        role = self._assigned(user)
+        return self.has_invited(user) if role is None else role is not Role.BANNED
+
+    def has_invited(self, user: Identity) -> bool:
+        """Whether somebody who may has invited `user` to a room that is closed to others."""
+        return not self.invited.isdisjoint(user.proven)
 
     def _assigned(self, user: Identity) -> Role | None:
         """What was assigned: to a user before its domain; banned before all but owner.
@@ -150,6 +156,13 @@ def _domain_of(key: str) -> str:
     """What stands for everybody of the domain of a user."""
     _, at, domain = key.rpartition("@")
     return f"{_WHOLE_DOMAIN}{domain}" if at else ""
+
+
+def welcome(room: Room, key: str) -> None:
+    """Let in whom somebody who may has invited, also to a members-only or locked room."""
+    roles = room.roles
+    if (roles.members_only or roles.locked) and len(roles.invited) < MAX_ASSIGNED:
+        room.roles = evolve(roles, invited=roles.invited | {key})
 
 
 # The owner of an ad-hoc room.

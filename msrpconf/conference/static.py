@@ -170,8 +170,9 @@ class StaticRooms:
         room.display_text = record.display_text or None
         room.free_text = record.free_text or None
         room.configure(settings)
-        # Who was muted by a moderator stays so.
-        room.roles = evolve(record.roles, muted=room.roles.muted)
+        # What moderators did stays: whom they muted, and invited.
+        before = room.roles
+        room.roles = evolve(record.roles, muted=before.muted, invited=before.invited)
         for each in list(room.participants):
             denied = may_stay(room, each.identity)
             if denied is not None:

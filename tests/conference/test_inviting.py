@@ -201,6 +201,21 @@ class ReferTests(InviteTestCase):
         answer = self.refer(bob, f"<{CAROL}>")
         self.assertEqual((answer.status, self.invited()), (403, []))
 
+    def test_to_a_room_that_is_closed_to_others(self) -> None:
+        alice = self.joined("alice")
+        self.joined("bob")
+        open_to_all = self.room.roles
+        for dave, closed in (
+            ("dave", evolve(open_to_all, members_only=True)),
+            ("david", evolve(open_to_all, locked=True)),
+        ):
+            self.room.roles = closed
+            stranger = self.client(dave, from_=f"<sip:{dave}@example.com>;tag={dave}")
+            self.assertEqual(stranger.invite().status, 403)
+            self.assertEqual(self.refer(alice, f"<sip:{dave}@example.com>").status, 202)
+            self.assertEqual(self.client("eve").invite().status, 403)
+            stranger.join()
+
     def test_the_inviter_leaves(self) -> None:
         alice, bob = self.joined("alice"), self.joined("bob")
         self.refer(alice, f"<{CAROL}>", ("Refer-Sub", "false"))

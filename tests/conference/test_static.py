@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from msrpconf.conference.roles import MAX_ASSIGNED, Role, Roles
+from msrpconf.conference.roles import MAX_ASSIGNED, Role, Roles, welcome
 from msrpconf.conference.static import StaticRoom, StaticRoomError, StaticRooms, assigned
 from msrpconf.protocols.sip.headers import Reason
 from tests.conference.support import ROOM, ControlTestCase, cpim
@@ -121,6 +121,18 @@ class StaticRoomTests(ControlTestCase):
         self.room.roles = self.room.roles.mute(("sip:bob@home.com",))
         self.put(subject="Tea")
         self.assertTrue(bob.participant.muted)
+
+    def test_who_was_invited_to_the_closed_room_stays(self) -> None:
+        self.put(roles=roles(members_only=True))
+        welcome(self.room, "sip:carol@home.com")
+        carol = self.joined("carol")
+        self.put(roles=roles(members_only=True), subject="Tea")
+        self.assertEqual(self.names(), ["carol"])
+        users = {"sip:carol@home.com": Role.BANNED}
+        self.put(roles=Roles(users, members_only=True))
+        self.assertEqual(self.names(), [])
+        self.assertEqual(self.client("carol", "2").invite().status, 403)
+        self.assertTrue(carol.connected.transport.disconnecting)
 
     def test_an_end(self) -> None:
         self.put()
