@@ -181,14 +181,15 @@ def left(room: Room, participant: Participant) -> None:
 
     It goes to the moderator who has been in it longest, else to the one who has
     been in it longest with a voice, else without. The old owner is then as others
-    are, also on coming back.
+    are, also on coming back. The same where the owner was banned.
     """
     user = participant.identity
-    if room.static or participant.role is not Role.OWNER or not room.participants:
+    if room.static or not room.participants:
         return
-    if any(each.identity.key == user.key for each in room.participants):
-        return
-    room.roles = room.roles.assign(user.proven, None)
+    if participant.role is Role.OWNER:
+        if any(each.identity.key == user.key for each in room.participants):
+            return
+        room.roles = room.roles.assign(user.proven, None)
     if _wants_owner(room):
         heirs = [each for each in room.participants if each.identity.proven and each.role]
         if heirs:

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from attrs import evolve, field, fields, frozen
 from twisted.logger import Logger
 
-from msrpconf.conference.participant import Participant
-from msrpconf.conference.policy import may_stay
+from msrpconf.conference.moderation import Expeller, set_roles
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.roles import MAX_ASSIGNED, Role, Roles, is_whole_domain, user_key
 from msrpconf.conference.settings import RoomSettings, ServerSettings
@@ -129,16 +128,14 @@ def assigned(users: Mapping[str, Role]) -> dict[str, Role]:
     return result
 
 
-class Expeller(Protocol):
-    """What sends people out, and knows the settings of all rooms: `ConferenceControl`."""
+class Server(Expeller, Protocol):
+    """What has the rooms and the settings of all of them: `ConferenceControl`."""
 
     @property
     def registry(self) -> ConferenceRegistry: ...
 
     @property
     def settings(self) -> ServerSettings: ...
-
-    def expel(self, participant: Participant, reason: Reason) -> object: ...
 
 
 class StaticRooms:
@@ -150,7 +147,7 @@ class StaticRooms:
     negotiated from then on.
     """
 
-    def __init__(self, control: Expeller) -> None:
+    def __init__(self, control: Server) -> None:
         self.records: dict[str, StaticRoom] = {}
         """By the key of the room."""
         self._control = control
@@ -172,11 +169,8 @@ class StaticRooms:
         room.configure(settings)
         # What moderators did stays: whom they muted, and invited.
         before = room.roles
-        room.roles = evolve(record.roles, muted=before.muted, invited=before.invited)
-        for each in list(room.participants):
-            denied = may_stay(room, each.identity)
-            if denied is not None:
-                self._control.expel(each, Reason("SIP", denied.status, denied.reason))
+        roles = evolve(record.roles, muted=before.muted, invited=before.invited)
+        set_roles(self._control, room, roles)
 
     def remove(self, key: str) -> None:
         """Have a static room no more; who is in it is sent out."""

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from msrpconf.conference.static import Expeller, StaticRoom, StaticRooms
+from msrpconf.conference.static import Server, StaticRoom, StaticRooms
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.history import HistoryStore
@@ -34,7 +34,7 @@ class StaticRoomService(Service):
     log = Logger()
 
     def __init__(
-        self, database: Database, control: Expeller, clock: IReactorTime, refresh: float
+        self, database: Database, control: Server, clock: IReactorTime, refresh: float
     ) -> None:
         self.database = database
         self.history = HistoryStore(database, clock)

@@ -1,0 +1,33 @@
+"""Changing what people are in a room, and sending out who may not be in it any more."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msrpconf.conference.participant import Participant
+from msrpconf.conference.policy import may_stay
+from msrpconf.conference.roles import Roles
+from msrpconf.conference.room import Room
+from msrpconf.protocols.sip.headers import Reason
+
+
+class Expeller(Protocol):
+    """What sends people out: `ConferenceControl`."""
+
+    def expel(self, participant: Participant, reason: Reason) -> object: ...
+
+
+def set_roles(expeller: Expeller, room: Room, roles: Roles) -> None:
+    """Give a room other roles, at once.
+
+    Who is banned by them, or no member of what is for members only now, is sent out.
+    Those of a static room hold until its record changes::
+
+        set_roles(control, room, room.roles.assign(user.proven, Role.BANNED))
+        set_roles(control, room, evolve(room.roles, locked=True))
+    """
+    room.roles = roles
+    for each in list(room.participants):
+        denied = may_stay(room, each.identity)
+        if denied is not None:
+            expeller.expel(each, Reason("SIP", denied.status, denied.reason))
