@@ -27,6 +27,8 @@ name = "bench"
 listen = ["tcp:127.0.0.1:{msrp}"]
 [conference]
 max_participants = 5000
+rate = 0
+notices = false
 """
 
 
