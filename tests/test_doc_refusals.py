@@ -159,7 +159,6 @@ class RefusalTests(TestCase):
                 (wire, "SEND", path, first, "message/cpim", CPIM.replace("To:", "cc:")),
                 (wire, "SEND", path, first, "text/plain", "hi"),
                 (wire, "SEND", path, "Byte-Range: 1-*/*", "message/cpim", CPIM),
-                (wire, "SEND", path, first.replace("1-", "5-"), "message/cpim", CPIM),
                 (wire, "SEND", path, first.replace("/*", "/999999999"), "message/cpim", CPIM),
                 (wire, "SEND", path.replace("/", "/x"), first, "message/cpim", CPIM),
                 (wire, "FOO", path, first, "", ""),

@@ -11,6 +11,7 @@ the second time.
 from __future__ import annotations
 
 from bisect import insort
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
@@ -34,6 +35,9 @@ MAX_MESSAGE_ID = 128
 
 MAX_HELD = 16
 """Pieces that one session may have waiting for those before them."""
+
+MAX_ENDED = 32
+"""Messages of several chunks that a session remembers after their end."""
 
 HEARTBEAT = b"text/x-msrp-heartbeat"
 """What some clients send to keep a connection open: answered, and shown to nobody."""
@@ -95,6 +99,8 @@ class IncomingMessages:
         self.session = session
         self.held = 0
         self._messages: dict[bytes, IncomingMessage] = {}
+        # The last messages that came in several chunks, should one of these come again.
+        self._ended: OrderedDict[bytes, Refusal | None] | None = None
 
     def send_begun(self, connection: FrameWriter, head: Head) -> SendReception:
         """A SEND begins; return what takes its body and its end.
@@ -110,10 +116,16 @@ class IncomingMessages:
         except MsrpSyntaxError as error:
             return SendReception(self.session, connection, head).refuse(Refusal(400, str(error)))
         if message is None:
+            if chunk.start > 1 and self._ended is not None and message_id in self._ended:
+                # A late chunk of what is already here, or was given up.
+                late = SendReception(self.session, connection, head)
+                why = self._ended[message_id]
+                return late if why is None else late.refuse(why)
             refusal = self._may_begin(message_id, chunk)
             if refusal is not None:
                 return SendReception(self.session, connection, head).refuse(refusal)
             message = self._messages[message_id] = IncomingMessage(self, message_id)
+        message.chunks += 1
         message.announce(chunk.total)
         reception = SendReception(self.session, connection, head, message, chunk.start)
         return reception if message.refusal is None else reception.refuse(message.refusal)
@@ -125,9 +137,6 @@ class IncomingMessages:
             return self.too_large()
         if len(self._messages) >= MAX_MESSAGES and not self._forget_refused():
             return Refusal(413, f"at most {MAX_MESSAGES} messages at once: end one first")
-        if chunk.start != 1:
-            # A late chunk of what has ended, much rather than one that overtook the first.
-            return Refusal(400, "this message's first chunk has not come: send it from 1")
         return None
 
     def _forget_refused(self) -> bool:
@@ -148,6 +157,12 @@ class IncomingMessages:
         """`message` has ended."""
         if self._messages.get(message.message_id) is message:
             del self._messages[message.message_id]
+            if message.chunks > 1 or not message.complete:
+                if self._ended is None:
+                    self._ended = OrderedDict()
+                self._ended[message.message_id] = message.refusal
+                if len(self._ended) > MAX_ENDED:
+                    self._ended.popitem(last=False)
 
     def abort_all(self) -> None:
         """Nothing more comes of any message."""
@@ -172,6 +187,7 @@ class IncomingMessage:
         "_sink",
         "_timer",
         "_total",
+        "chunks",
         "complete",
         "ended",
         "message_id",
@@ -181,6 +197,8 @@ class IncomingMessage:
 
     def __init__(self, messages: IncomingMessages, message_id: bytes) -> None:
         self.message_id = message_id
+        self.chunks = 0
+        """SENDs that it came in so far."""
         self.refusal: Refusal | None = None
         self.ended = False
         """Nothing more is taken."""
@@ -256,13 +274,13 @@ class IncomingMessage:
             self._total = None  # it was not true
         piece.total = self._total
         if last:
+            self.complete = piece.flag is Continuation.COMPLETE
             self.end()
         refusal = self._give(piece)
         if refusal is not None:
+            self.complete = False
             self._sink = None
             self.refuse(refusal)
-        elif piece.flag is Continuation.COMPLETE:
-            self.complete = True
 
     def _give(self, piece: Piece) -> Refusal | None:
         if self._begun:

@@ -58,7 +58,8 @@ class ChunkTests(SessionCase):
         self.assertEqual(self.alice.hears_text(), ["200 OK", "200 OK"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.alice.says(send(b"FGH", b"m1", b"6-8/8"))
-        self.assertRefused(400, "first chunk")
+        self.assertEqual(self.alice.hears_text(), ["200 OK"], "late, and of no message any more")
+        self.assertEqual(len(self.handler.messages), 1)
 
     def test_aborted_without_a_body(self) -> None:
         self.alice.says(send(b"abcd", b"m1", b"1-*/8", MORE), send(None, b"m1", b"5-*/8", ABORTED))
@@ -113,10 +114,42 @@ class ChunkTests(SessionCase):
         self.assertEqual(len(begun), 1)
         self.assertEqual(self.alice.hears_text(), ["200 OK", "200 OK"])
 
-    def test_first_chunk_must_come_first(self) -> None:
-        self.alice.says(send(b"b", b"m1", b"2-2/2"))
-        self.assertRefused(400, "first chunk")
+    def test_first_chunk_may_be_overtaken(self) -> None:
+        self.alice.says(
+            send(b"c", b"m1", b"3-3/3", success=b"yes"), send(b"b", b"m1", b"2-*/3", MORE)
+        )
         self.assertEqual(self.handler.messages, [])
+        self.alice.says(send(b"a", b"m1", b"1-*/3", MORE))
+        self.assertEqual(self.message.data, b"abc")
+        self.assertEqual(self.clock.getDelayedCalls()[1:], [])
+
+    def test_a_chunk_that_comes_again_after_the_end(self) -> None:
+        chunks = send(b"a", b"m1", b"1-*/2", MORE), send(b"b", b"m1", b"2-2/2")
+        self.alice.says(*chunks, chunks[1])
+        self.assertEqual(self.alice.hears_text(), 3 * ["200 OK"])
+        self.assertEqual(len(self.handler.messages), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.alice.says(*chunks)
+        self.assertEqual(len(self.handler.messages), 2, "from its beginning it is another one")
+
+    def test_what_ended_is_not_remembered_for_ever(self) -> None:
+        for number in range(100):
+            name = b"m%d" % number
+            self.alice.says(send(b"a", name, b"1-*/2", MORE), send(b"b", name, b"2-2/2"))
+        ended = self.session._incoming._ended
+        assert ended is not None
+        self.assertEqual(len(ended), 32)
+
+    def test_a_first_chunk_that_never_comes(self) -> None:
+        for number in range(20):
+            self.alice.says(send(b"b", b"m%d" % number, b"2-*/9", MORE))
+        told = self.alice.hears_text()
+        self.assertEqual(told[:16], 16 * ["200 OK"])
+        self.assertTrue(all(each.startswith("413 ") for each in told[16:]), told)
+        self.clock.advance(540)
+        self.assertEqual(self.handler.messages, [])
+        self.alice.says(send(b"a"))
+        self.assertEqual(self.alice.hears_text(), ["200 OK"])
 
 
 class OrderTests(SessionCase):

@@ -178,7 +178,7 @@ class GivenUpTests(SessionCase):
         self.clock.advance(1)
         self.assertEqual(self.message.abortions, 1)
         self.alice.says(send(b"EFGH", b"m1", b"5-8/8"))
-        self.assertRefused(400, "first chunk")
+        self.assertRefused(413, "given up")
         self.assertEqual(self.message.data, b"abcd")
 
     def test_each_chunk_gives_more_time(self) -> None:
@@ -333,7 +333,9 @@ class RefusalTests(SessionCase):
         self.alice.hears()
         self.clock.advance(540)
         self.alice.says(send(b"cd", b"m1", b"3-*/*", MORE))
-        self.assertRefused(400, "first chunk")
+        self.assertRefused(403, "no")
+        self.alice.says(send(b"ab", b"m1"))
+        self.assertEqual(len(self.handler.messages), 2, "and asked anew from its beginning")
 
     def test_too_many_messages(self) -> None:
         for number in range(MAX_MESSAGES):
