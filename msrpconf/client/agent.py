@@ -16,15 +16,14 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
-from msrpconf.client.call import Call, JoinError, Unreached
+from msrpconf.client.call import ACTIVE_PORT, Call, JoinError, Leg, Unreached
 from msrpconf.client.chat import Chat, ChatSession, Listener, OnEnded, OnMessage
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
-from msrpconf.protocols.msrp.uri import MsrpURI
-from msrpconf.protocols.sdp import Origin, SdpError, SessionDescription, offer
-from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media, msrp_media_line
+from msrpconf.protocols.sdp import MediaDescription, Origin, SdpError, SessionDescription, offer
+from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
 from msrpconf.protocols.sip.headers import NameAddr
@@ -45,9 +44,6 @@ from msrpconf.protocols.tls import Tls
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
-
-ACTIVE_PORT = 9
-"""The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
 
 
 FIRST_WORD = 4.0
@@ -87,7 +83,7 @@ class UserAgent:
         self._listen = None if listen is None else Address.parse(listen)
         self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
         self._calls: set[Call] = set()
-        self._chats: dict[tuple[str, str, str | None], Chat] = {}
+        self._legs: dict[tuple[str, str, str | None], Leg] = {}
         self._sessions: dict[bytes, Session] = {}
         sip_trace = None if trace is None else _sip_trace(trace)
         self._transport = TransportLayer(reactor, trace=sip_trace)
@@ -115,7 +111,7 @@ class UserAgent:
         """Leave all rooms, then close everything. Joining that goes on fails."""
         for call in list(self._calls):
             call.give_up(JoinError(487, "the user agent was stopped"))
-        yield DeferredList([chat.leave() for chat in list(self._chats.values())])
+        yield DeferredList([leg.leave() for leg in list(self._legs.values())])
         for connection in list(self._msrp.connections):
             connection.close()
         self.layer.stop()
@@ -137,8 +133,28 @@ class UserAgent:
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
-        uri = _room_uri(room)
         listener = Listener(on_message, on_notice, on_ended)
+
+        def begin(room: str, path: str) -> Chat:
+            chat = Chat(self, room, listener)
+            limits = Limits(message_octets=2**40)
+            chat.session = Session(path.encode("ascii"), b"", ChatSession(chat), self.clock, limits)
+            chat.sender = MessageSender(chat.session, self.clock)
+            return chat
+
+        chat: Chat = yield self.call(room, begin, tls=tls)
+        return chat
+
+    @inlineCallbacks
+    def call(
+        self, room: str, begin: Callable[[str, str], Leg], *, tls: bool = False
+    ) -> Generator[Deferred[Any], Any, Any]:
+        """Have a dialog with the room at the URI `room`, and an MSRP session there.
+
+        `begin` makes our side of it, from the room's URI and from our own MSRP URI; that is
+        given back. Fails with `JoinError`.
+        """
+        uri = _room_uri(room)
         yield self.start()
         try:
             addresses = yield locate(self._reactor, self._proxy or uri)
@@ -148,19 +164,20 @@ class UserAgent:
         for address in addresses:
             patience = None if address is addresses[-1] else FIRST_WORD
             try:
-                called = yield self._call(uri, address, patience, listener, tls)
+                called = yield self._call(uri, address, patience, begin, tls)
                 break
             except Unreached as error:
                 failures.append(error)
         else:
             raise JoinError(failures[-1].status, "; ".join(each.reason for each in failures))
-        chat: Chat = called[0]
+        leg: Leg = called[0]
         try:
-            yield self._connect(chat, called[1])
+            leg.answered(called[1])
+            yield self._connect(leg, called[1])
         except JoinError:
-            yield chat.leave()
+            yield leg.leave()
             raise
-        return chat
+        return leg
 
     @inlineCallbacks
     def _call(
@@ -168,10 +185,10 @@ class UserAgent:
         uri: SipURI,
         address: Address,
         patience: float | None,
-        listener: Listener,
+        begin: Callable[[str, str], Leg],
         tls: bool,
-    ) -> Generator[Deferred[Any], Any, tuple[Chat, Response]]:
-        """Send an INVITE to one address; give the chat with its dialog, and the answer.
+    ) -> Generator[Deferred[Any], Any, tuple[Leg, Response]]:
+        """Send an INVITE to one address; give our side of the dialog, and the answer.
 
         Fails with `Unreached` where another address may do (RFC 3263 §4.3).
         """
@@ -180,33 +197,22 @@ class UserAgent:
             local = self._transport.local_address(address.transport, address.host)
         except (TransportError, CannotListenError) as error:
             raise Unreached(503, str(error)) from None
-        chat = Chat(self, str(uri.aor), listener)
         scheme = "msrps" if tls else "msrp"
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
-        chat.session = Session(
-            path.encode("ascii"), b"", ChatSession(chat), self.clock, Limits(message_octets=2**40)
-        )
-        chat.sender = MessageSender(chat.session, self.clock)
-        call = Call(self, self._invite(uri, local, path), address, patience)
+        leg = begin(str(uri.aor), path)
+        line = leg.line(self._tls.fingerprints if tls else ())
+        call = Call(self, self._invite(uri, local, line), address, patience)
         self._calls.add(call)
         try:
-            answer, chat.dialog, chat.flow = yield call.answered
+            answer, dialog, leg.flow = yield call.answered
         finally:
             self._calls.discard(call)
-        self._chats[chat.dialog.id] = chat
-        return chat, answer
+        leg.dialog = dialog
+        self._legs[dialog.id] = leg
+        return leg, answer
 
-    def _invite(self, uri: SipURI, local: Address, path: str) -> Request:
-        """The INVITE that offers an MSRP session (RFC 4975 §8, RFC 7701 §9.1)."""
-        line = msrp_media_line(
-            [MsrpURI.parse(path)],
-            accept_types=["text/plain"] if self.plain else ["message/cpim"],
-            accept_wrapped_types=[] if self.plain else ["*"],
-            setup="active",
-            chatroom=None if self.plain else (),
-            port=ACTIVE_PORT,
-            fingerprints=self._tls.fingerprints if path.startswith("msrps:") else (),
-        )
+    def _invite(self, uri: SipURI, local: Address, line: MediaDescription) -> Request:
+        """The INVITE that offers an MSRP session."""
         body = bytes(offer([line], origin=Origin.of(local.host, 1, 1)))
         user = NameAddr(parse_uri(self.user), self.display_name)
         contact = SipURI("sip", SipURI.parse(self.user).user, None, bracket(local.host), local.port)
@@ -239,10 +245,10 @@ class UserAgent:
         return succeed(None)
 
     @inlineCallbacks
-    def _connect(self, chat: Chat, answer: Response) -> Generator[Deferred[Any], Any, None]:
+    def _connect(self, leg: Leg, answer: Response) -> Generator[Deferred[Any], Any, None]:
         """Connect to where the room's answer says, and bind the session there."""
         media = _answered_media(answer)
-        session = chat.session
+        session = leg.session
         session.remote_path = " ".join(media.path).encode("utf-8")
         self._sessions[session_id(session.local_path)] = session
         if session.secure and not media.secure:
@@ -256,7 +262,7 @@ class UserAgent:
             ) from None
         connection.attach(session)
         try:
-            yield chat.sender.bind()
+            yield leg.bind()
         except SendError as error:
             raise JoinError(503, f"the room does not take the MSRP session: {error}") from None
 
@@ -274,18 +280,18 @@ class UserAgent:
     def _locate(self, uri: URI) -> Deferred[list[Address]]:
         return locate(self._reactor, uri, usable=self._transport.can_reach)
 
-    def forget(self, chat: Chat) -> None:
-        """A chat has ended."""
-        if chat.dialog is not None:
-            self._chats.pop(chat.dialog.id, None)
-        self._sessions.pop(session_id(chat.session.local_path), None)
+    def forget(self, leg: Leg) -> None:
+        """A dialog has ended."""
+        if leg.dialog is not None:
+            self._legs.pop(leg.dialog.id, None)
+        self._sessions.pop(session_id(leg.session.local_path), None)
 
     def _requested(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         key = (request.call_id, request.to.tag or "", request.from_.tag)
-        chat = self._chats.get(key)
-        if chat is not None:
-            chat.request_received(transaction)
+        leg = self._legs.get(key)
+        if leg is not None:
+            leg.request_received(transaction)
         elif request.method == "OPTIONS" and request.to.tag is None:
             transaction.answer(200, headers=(("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),))
         else:

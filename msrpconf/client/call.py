@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from msrpconf.protocols.fingerprint import Fingerprint
+from msrpconf.protocols.msrp.session import Session
+from msrpconf.protocols.sdp import MediaDescription
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from msrpconf.client.agent import UserAgent
+
+
+ACTIVE_PORT = 9
+"""The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
 
 
 class JoinError(Exception):
@@ -27,6 +36,31 @@ class JoinError(Exception):
 
 class Unreached(JoinError):
     """Nobody is at an address, or nobody who serves us now: another may do (RFC 3263 §4.3)."""
+
+
+class Leg(Protocol):
+    """A dialog with a room, and its MSRP session: a chat, or a file."""
+
+    dialog: Dialog | None
+    flow: Flow | None
+
+    @property
+    def session(self) -> Session: ...
+
+    def line(self, fingerprints: Sequence[Fingerprint]) -> MediaDescription:
+        """The MSRP line of our offer; `fingerprints` are those of our certificate."""
+
+    def answered(self, answer: Response) -> None:
+        """The room has answered. Raises `JoinError` where that cannot be used."""
+
+    def bind(self) -> Deferred[None]:
+        """Begin on the connection; done once the room has taken it. Fails with `SendError`."""
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """Answer a request in the dialog."""
+
+    def leave(self) -> Deferred[None]:
+        """Say goodbye; done when the room has answered, or will not."""
 
 
 class Call:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,16 +10,21 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from msrpconf.client.call import ACTIVE_PORT
 from msrpconf.client.message import Message
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
+from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.frame import Continuation, Head
 from msrpconf.protocols.msrp.sending import MessageSender
 from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
+from msrpconf.protocols.msrp.uri import MsrpURI
+from msrpconf.protocols.sdp import MediaDescription
+from msrpconf.protocols.sdp_msrp import msrp_media_line
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.headers import Reason
-from msrpconf.protocols.sip.message import Request
+from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.visible import visible
 
@@ -90,6 +95,25 @@ class Chat:
         )
         return self.sender.send("message/cpim", head + body)
 
+    def line(self, fingerprints: Sequence[Fingerprint]) -> MediaDescription:
+        """The line of our offer (RFC 4975 §8, RFC 7701 §9.1)."""
+        return msrp_media_line(
+            [MsrpURI.parse(self.session.local_path.decode("ascii"))],
+            accept_types=["text/plain"] if self.plain else ["message/cpim"],
+            accept_wrapped_types=[] if self.plain else ["*"],
+            setup="active",
+            chatroom=None if self.plain else (),
+            port=ACTIVE_PORT,
+            fingerprints=fingerprints,
+        )
+
+    def answered(self, answer: Response) -> None:
+        """There is nothing else that we must know."""
+
+    def bind(self) -> Deferred[None]:
+        """Begin on the connection; done once the room has taken it. Fails with `SendError`."""
+        return self.sender.bind()
+
     def leave(self) -> Deferred[None]:
         """Say goodbye; done when the room has answered, or will not."""
         if self.ended or self.dialog is None:
@@ -107,7 +131,7 @@ class Chat:
         if request.method == "BYE":
             # First: who is told of the end may well stop the agent.
             transaction.answer(200)
-            self._ended_by_peer(_reason(request) or "the room said goodbye")
+            self._ended_by_peer(reason_of(request) or "the room said goodbye")
         elif request.method == "OPTIONS":
             transaction.answer(200)
         else:
@@ -209,7 +233,8 @@ class _Assembly:
         """Half a message is none."""
 
 
-def _reason(request: Request) -> str | None:
+def reason_of(request: Request) -> str | None:
+    """What the Reason of a BYE says, None where it has none."""
     value = request.headers.get("Reason")
     if value is None:
         return None

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from attrs import frozen
 
-from msrpconf.protocols.cpim import AGP_NAMESPACE, CpimError, parse_cpim_head
+from msrpconf.protocols.cpim import AGP_NAMESPACE, FILE_NAMESPACE, CpimError, parse_cpim_head
+from msrpconf.protocols.sdp import SdpError
+from msrpconf.protocols.sdp_file import FileSelector
 
 
 @frozen
@@ -17,7 +19,8 @@ class Message:
     read, where one was given. `content_type` and `body` are the content's, without
     the wrapper. `date_time` is when it was said, where the sender told. `kind` is
     "status" for what the room itself tells, "history" for what was said before one
-    came, and "" for what is said now.
+    came, and "" for what is said now. `file` is what the file can be fetched by that the
+    room tells of (RFC 5547), if it does.
     """
 
     sender: str
@@ -27,6 +30,7 @@ class Message:
     body: bytes
     date_time: datetime | None = None
     kind: str = ""
+    file: FileSelector | None = None
 
     @property
     def media_type(self) -> str:
@@ -58,7 +62,15 @@ class Message:
             body[head.body_offset :],
             _time(head.date_time),
             next(iter(head.get_all("Message-Type", AGP_NAMESPACE)), ""),
+            _file(head.get_all("File-Selector", FILE_NAMESPACE)),
         )
+
+
+def _file(values: list[str]) -> FileSelector | None:
+    try:
+        return FileSelector.parse(values[0]) if values else None
+    except SdpError:
+        return None
 
 
 def _time(text: str | None) -> datetime | None:

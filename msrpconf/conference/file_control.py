@@ -31,6 +31,7 @@ from msrpconf.conference.negotiation import SDP, description_in, not_acceptable
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.policy import may_fetch_file, may_give_file
 from msrpconf.conference.registry import ConferenceRegistry, DialogId
+from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.protocols.channel import Channel
@@ -142,7 +143,9 @@ class FileControl:
             return denied
         dialog = Dialog.from_request(request, self._host.new_tag())
         flow = request.headers.get(FLOW) or ""
-        session = FileSession(self, self._clock, room, user, dialog, flow, offer)
+        session = FileSession(
+            self, self._clock, room, user, _speaker(room, user), dialog, flow, offer
+        )
         denied = self._begin(session, offer)
         if denied is not None:
             return denied
@@ -201,7 +204,7 @@ class FileControl:
                     limits,
                     upload,
                     room.settings,
-                    session.identity.uri,
+                    session.speaker.uri,
                 )
                 what = offer.file.selector.name or "a file"
             else:
@@ -357,7 +360,7 @@ class FileControl:
         what = f"{file.name}, {readable_size(file.size)}"
         self._log("received" if session.sends else "sent", session, what)
         if session.sends:
-            tell_of_file(session.room, session.identity, file)
+            tell_of_file(session.room, _speaker(session.room, session.identity), file)
         if session.state is State.JOINED and session.unacknowledged is None:
             self._linger(session)
 
@@ -370,7 +373,7 @@ class FileControl:
         """Somebody is out of a room: their file sessions end."""
         room = participant.room
         key = participant.identity.key
-        if any(each.identity.key == key for each in room.participants):
+        if room.devices_of(key):
             return
         for session in self._of(room):
             if session.identity.key == key:
@@ -430,3 +433,9 @@ class FileControl:
             room=session.room.uri,
             call_id=visible(session.dialog.call_id),
         )
+
+
+def _speaker(room: Room, user: Identity) -> Speaker:
+    """A user as the others see it: no better known by a file than by what it says."""
+    devices = sorted(room.devices_of(user.key), key=lambda each: not each.identity.anonymous)
+    return devices[0].speaker if devices else Speaker.of(room.introduce(user))

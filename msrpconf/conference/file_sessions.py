@@ -14,6 +14,7 @@ from msrpconf.conference.files import StoredFile
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.participant import State
 from msrpconf.conference.policy import may_speak
+from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.sdp import Origin
@@ -42,12 +43,15 @@ class FileSession:
         clock: IReactorTime,
         room: Room,
         identity: Identity,
+        speaker: Speaker,
         dialog: Dialog,
         flow: str,
         offer: FileOffer,
     ) -> None:
         self.room = room
         self.identity = identity
+        self.speaker = speaker
+        """The user as the others in the room see it."""
         self.dialog = dialog
         self.flow = flow
         self.offer = offer

@@ -214,9 +214,7 @@ def _is_in(room: Room, user: Identity) -> bool:
 
 
 def _has_joined(room: Room, user: Identity) -> bool:
-    return any(
-        each.identity.key == user.key and each.state is State.JOINED for each in room.participants
-    )
+    return any(each.state is State.JOINED for each in room.devices_of(user.key))
 
 
 def _may_pass_lock(room: Room, user: Identity) -> bool:

@@ -41,6 +41,9 @@ IMDN_NAMESPACE = "urn:ietf:params:imdn"
 #: The namespace of Message-Type, by which deployed clients tell what is not simply said: `status`
 #: is a notice of the room's, `history` what was said before.
 AGP_NAMESPACE = "urn:ag-projects:xml:ns:cpim"
+#: The namespace of File-Selector, in the notice that a room has a file: its value is that of
+#: a=file-selector (RFC 5547 §6), by which the file can be fetched.
+FILE_NAMESPACE = "urn:uuid:6ab65d2e-5a5c-4d57-9c3d-3b1d0f7c2a55"
 
 #: What the content is taken for if it has no Content-Type (RFC 2045 §5.2).
 DEFAULT_CONTENT_TYPE = "text/plain"

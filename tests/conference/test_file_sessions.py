@@ -150,7 +150,7 @@ class PushTests(FileCase):
                 "File-Selector", "urn:uuid:6ab65d2e-5a5c-4d57-9c3d-3b1d0f7c2a55"
             )
             self.assertEqual(FileSelector.parse(value), FileSelector.parse(selector_of(DATA)))
-        self.assertEqual(carol.hears_text(), [f"conf1@conf.example.com: {text}"])
+        self.assertEqual(carol.hears_text(), [f"*** {text}"])
 
     def test_nobody_joins_by_it(self) -> None:
         client = self.pushed()
@@ -569,6 +569,24 @@ class PullTests(FileCase):
         self.clock.advance(0)
         self.clock.advance(0)
         self.assertIn("cannot be read", self.bye().headers.get("Reason") or "")
+
+
+class AnonymityTests(FileCase):
+    def test_a_file_tells_no_more_of_its_sender_than_the_chat(self) -> None:
+        """RFC 7701 §5.2: also where the client forgets to ask for it again."""
+        asserted = ("P-Asserted-Identity", "<sip:zoe@home.com>")
+        zoe = self.client("zoe", from_="<sip:anonymous@anonymous.invalid>;tag=z")
+        zoe.headers += (asserted,)
+        zoe.join()
+        file = self.pushing("size:1", "zoe")
+        file.headers += (asserted,)
+        file.join().say(b"x", content_type="a/b")
+        self.assertEqual(file.told(), ["200 OK"])
+        (kept,) = self.control.files.files_of(self.room).files
+        self.assertIn("@anonymous.invalid", kept.sender)
+        told = "".join(self.alice.hears_text())
+        self.assertIn("@anonymous.invalid sent a file", told)
+        self.assertNotIn("zoe", told)
 
 
 class RoleTests(FileCase):
