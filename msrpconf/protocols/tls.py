@@ -167,10 +167,10 @@ def _own(credentials: Credentials | None) -> dict[str, Any]:
     """The options of a context: the versions, and our certificate."""
     options: dict[str, Any] = {"raiseMinimumTo": TLSVersion.TLSv1_2}
     if credentials is not None:
-        from_ours = crypto.X509.from_cryptography
-        options["privateKey"] = crypto.PKey.from_cryptography_key(credentials.key)
-        options["certificate"] = from_ours(credentials.certificate)
-        options["extraCertChain"] = [from_ours(each) for each in credentials.chain]
+        # pyOpenSSL takes these as they are, and its own kinds of them no longer gladly.
+        options["privateKey"] = credentials.key
+        options["certificate"] = credentials.certificate
+        options["extraCertChain"] = credentials.chain
     return options
 
 
