@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
+from service_identity.hazmat import DNS_ID
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLClientConnectionCreator,
@@ -43,6 +44,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from msrpconf.protocols.fingerprint import Fingerprint, matches, own_fingerprints
+from msrpconf.protocols.text import shown
 
 PrivateKey = (
     rsa.RSAPrivateKey
@@ -132,7 +134,8 @@ class Tls:
         """What connects to `host`, a name or an address without brackets.
 
         The peer's certificate must match one of the `fingerprints`; without any, it must be for
-        `host`, and signed by one of the authorities.
+        `host`, and signed by one of the authorities. Raises TlsError for a host that no
+        certificate can be for.
         """
         if fingerprints:
             return _FingerprintClient(self._options, host, tuple(fingerprints))
@@ -141,7 +144,13 @@ class Tls:
             if self.authorities is None
             else trustRootFromCertificates(map(_openssl_certificate, self.authorities))
         )
-        return optionsForClientTLS(host, trust, extraCertificateOptions=_own(self.credentials))
+        try:
+            if not _is_address(host):
+                # What is wrong with a name would else be found when there is a connection.
+                DNS_ID(host)
+            return optionsForClientTLS(host, trust, extraCertificateOptions=_own(self.credentials))
+        except ValueError:
+            raise TlsError(f"no certificate can be for the host {shown(host)}") from None
 
 
 def why_no_tls(error: BaseException | None) -> str:
@@ -225,17 +234,23 @@ class _FingerprintClient:
         self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
     ) -> bool:
         # The chain above the certificate, and what OpenSSL thinks of it, says nothing here. To
-        # refuse it here has the peer told: bad_certificate (RFC 8122 §6.2).
+        # refuse it here has the peer told, by an alert (RFC 8122 §6.2).
         return depth != 0 or matches(self.fingerprints, _der(certificate))
 
 
 def _server_name(host: str) -> bytes | None:
     """The name to ask for; None for an address, which is no server name (RFC 6066 §3)."""
+    if _is_address(host):
+        return None
+    try:
+        return host.encode("idna")
+    except UnicodeError:
+        return None
+
+
+def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        try:
-            return host.encode("idna")
-        except UnicodeError:
-            return None
-    return None
+        return False
+    return True

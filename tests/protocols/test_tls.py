@@ -167,6 +167,24 @@ class HandshakeTests(SynchronousTestCase):
         server = Credentials(leaf.certificate, leaf.key, (middle.certificate,))
         self.assertTrue(self.pair(Tls(authorities=(root.certificate,)), server=server).works)
 
+    def test_hosts_that_no_certificate_is_for(self) -> None:
+        """Said before there is a connection."""
+        for host in (
+            "1",
+            "a_b..c",
+            "-",
+            ".",
+            "~",
+            "%41",
+            "x" * 300,
+            "a" * 70 + ".example",
+        ):
+            error = self.assertRaises(TlsError, Tls().client, host)
+            self.assertIn("no certificate can be for the host", str(error))
+            # With a fingerprint, the name does not matter.
+            pair = self.pair(Tls(), [Fingerprint.of(der(self.ours))], host)
+            self.assertTrue(pair.works, host)
+
     def test_our_fingerprints(self) -> None:
         self.assertEqual(Tls().fingerprints, ())
         self.assertEqual(Tls(self.ours).fingerprints, (Fingerprint.of(der(self.ours)),))

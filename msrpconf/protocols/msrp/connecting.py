@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory
 from msrpconf.protocols.msrp.destination import Destination
-from msrpconf.protocols.tls import Tls, why_no_tls
+from msrpconf.protocols.tls import Tls, TlsError, why_no_tls
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a peer may take to accept a connection, and as many for TLS."""
@@ -82,6 +82,8 @@ def _explain(failure: Failure, destination: Destination) -> Failure:
     error = failure.value
     if isinstance(error, MsrpConnectError):
         return failure
+    if isinstance(error, TlsError):
+        return Failure(MsrpConnectError(f"no TLS: {error}", untrusted=True))
     if not isinstance(error, SSL.Error | VerificationError):
         return Failure(MsrpConnectError(failure.getErrorMessage()))
     why = why_no_tls(error)
