@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from msrpconf.client.call import ACTIVE_PORT
@@ -78,6 +79,7 @@ class Chat:
         self.sender: MessageSender
         self.ended = False
         self._agent = agent
+        self._goodbye: IDelayedCall | None = None
 
     def send(self, text: str) -> Deferred[None]:
         """Say something; done when the room has taken it. Fails with `SendError`."""
@@ -146,6 +148,9 @@ class Chat:
     def end(self) -> None:
         """Take nothing more from the room."""
         self.ended = True
+        goodbye, self._goodbye = self._goodbye, None
+        if goodbye is not None and goodbye.active():
+            goodbye.cancel()
         self._agent.forget(self)
         self.sender.session_lost("you have left")
         self.session.close()
@@ -156,7 +161,10 @@ class Chat:
         """The MSRP connection is gone."""
         self.sender.session_lost(reason)
         # A BYE that says why may be on its way: it is given a moment to come first.
-        self._agent.clock.callLater(GOODBYE, self._ended_by_peer, f"MSRP broke: {reason}")
+        if not self.ended:
+            self._goodbye = self._agent.clock.callLater(
+                GOODBYE, self._ended_by_peer, f"MSRP broke: {reason}"
+            )
 
     def message_received(self, content_type: str, body: bytes) -> None:
         """A message is here, whole."""

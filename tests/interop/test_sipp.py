@@ -1,4 +1,4 @@
-"""sipp (Debian's sip-tester) joins, leaves, gives up, repeats itself and forgets its ACK."""
+"""sipp (Debian's sip-tester) joins, leaves, refers, gives up, repeats itself, forgets its ACK."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from msrpconf.client import UserAgent
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services.compose import ConferenceService
@@ -195,3 +196,44 @@ class CallTests(SippCase):
             self.assertEqual(self.logged("joined: "), 20)
             self.assertEqual(self.logged("left: "), 20)
             self.assertEqual(self.logged("refused: "), 0)
+
+
+class ReferTests(SippCase):
+    @inlineCallbacks
+    def join(self, *names: str) -> Generator[Deferred[Any], Any, None]:
+        """Have people join the lobby."""
+        reactor: Any = import_module("twisted.internet.reactor")
+        for name in names:
+            agent = UserAgent(reactor, f"sip:{name}@example.com")
+            self.addCleanup(agent.stop)
+            yield agent.join(f"sip:lobby@127.0.0.1:{self.ports['udp']}")
+
+    @inlineCallbacks
+    def test_in_a_dialog(self) -> Generator[Deferred[Any], Any, None]:
+        """The owner's other devices have one after another removed."""
+        service = yield self.serve()
+        yield self.join("alice")
+        for mode in ("u1", "t1"):
+            yield self.join(*(f"bob{number}" for number in range(1, 21)))
+            self.lines.clear()
+            run = yield self.run_sipp("refer", calls=20, mode=mode)
+            self.assertSucceeded(run, 20)
+            self.assertEqual(self.logged("dropped: Removed by alice@example.com"), 20)
+            self.assertEqual(len(service.registry.participants()), 1)
+
+    @inlineCallbacks
+    def test_outside_of_a_dialog(self) -> Generator[Deferred[Any], Any, None]:
+        service = yield self.serve()
+        yield self.join("alice", "bob")
+        removing = "<sip:bob@example.com>;method=BYE"
+        run = yield self.run_sipp("refer_outside", "-key", "refer_to", removing)
+        self.assertSucceeded(run, 1)
+        self.assertEqual(self.logged("dropped: Removed by alice@example.com"), 1)
+        self.assertEqual(len(service.registry.participants()), 1)
+        # Who is in need not be invited.
+        inviting = "<sip:alice@example.com>"
+        for mode in ("u1", "t1", "tn"):
+            run = yield self.run_sipp(
+                "refer_outside", "-key", "refer_to", inviting, calls=50, mode=mode
+            )
+            self.assertSucceeded(run, 50)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from twisted.internet.defer import inlineCallbacks
 
 from msrpconf.conference.participant import State
+from tests.scenarios.embedded import joined
 from tests.scenarios.original import OriginalTestCase, Person, Story
 from tests.scenarios.wire import header
 
@@ -87,6 +88,18 @@ class OriginalRemoveTests(OriginalTestCase):
         self.assertEqual(header(notify, "To"), '"Bob" <sip:bob@home.com>;tag=outside')
         self.assertTrue(notify.endswith("\r\n\r\nSIP/2.0 200 OK\r\n"), notify)
         bob.answer(notify)
+
+    @inlineCallbacks
+    def test_our_own_client_is_told_why(self) -> Story:
+        bob = self.person("bob")
+        yield self.join(bob)
+        _, heard = yield joined(self.agent("carol"), self.room("conf1"))
+        bob.request("REFER", 102, headers=("Refer-To: <sip:carol@example.com;method=BYE>",))
+        why = yield heard.ended
+        self.assertEqual(why, "Removed by bob@home.com")
+        accepted = yield bob.sip.next()
+        self.assertTrue(accepted.startswith("SIP/2.0 202 Accepted\r\n"), accepted)
+        bob.answer((yield bob.sip.next()))
 
     @inlineCallbacks
     def test_who_may_not_is_told_so(self) -> Story:
