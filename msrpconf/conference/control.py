@@ -45,6 +45,7 @@ from msrpconf.conference.refer import Referrals
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings, ServerSettings
+from msrpconf.conference.subject import clean_subject
 from msrpconf.conference.voice import tell
 from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.msrp.destination import Destination
@@ -86,7 +87,7 @@ class ConferenceControl:
         self.connect = connect
         self.files = FileControl(self, clock, FileStore(settings.files, settings.max_files_octets))
         self.referrals = Referrals(
-            registry, clock, self._send, self.new_tag, self._end, lambda *_: None
+            registry, clock, self._send, self.new_tag, self._leave, self._tell_out, tell
         )
         registry.on_left = self._left
         registry.on_ended = self._ended
@@ -149,6 +150,8 @@ class ConferenceControl:
             return guests
         dialog = Dialog.from_request(request, self.new_tag())
         room = self.registry.room(uri, key, room_settings)
+        if not (room.participants or room.static):
+            room.subject = clean_subject(request.headers.get("Subject") or "")
         user = room.introduce(user)
         participant = Participant(
             room,
@@ -325,6 +328,7 @@ class ConferenceControl:
         """Somebody's MSRP is there: no more waiting for it."""
         if _awaits_msrp(participant):
             participant.stop_timer()
+        self.referrals.bound(participant)
 
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """Somebody's MSRP is gone: it may come back within the grace time."""
@@ -395,7 +399,9 @@ class ConferenceControl:
 
     def close_room(self, key: str, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out of the room `key`, as `close` does. Raises `KeyError` without one."""
-        participants = list(self.registry.rooms[key].participants)
+        room = self.registry.rooms[key]
+        room.silent = True
+        participants = list(room.participants)
         return DeferredList([self._end(each, reason) for each in participants])
 
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
@@ -409,6 +415,9 @@ class ConferenceControl:
     def _end(self, participant: Participant, reason: Reason) -> Deferred[None]:
         """Drop a participant and have the focus tell it."""
         self._leave(participant, f"dropped: {reason.text}")
+        return self._tell_out(participant, reason)
+
+    def _tell_out(self, participant: Participant, reason: Reason) -> Deferred[None]:
         return send_bye(self.channel, participant, reason)
 
     def _leave(self, participant: Participant, how: str) -> None:

@@ -32,6 +32,7 @@ from msrpconf.protocols.sip.identifiers import new_call_id
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.protocols.sipfrag import SIPFRAG, Fragment
+from msrpconf.visible import visible
 
 INVITATION_TIMEOUT = 180.0
 """Seconds that an invitee may take to come, or to say that they will not."""
@@ -253,6 +254,6 @@ class Inviter:
             guest=invitation.guest.key,
             room=outgoing.room.uri,
             user=invitation.inviter,
-            outcome=invitation.outcome,
+            outcome=visible(str(invitation.outcome)),
             call_id=outgoing.dialog[0],
         )

@@ -41,9 +41,9 @@ class Referrals:
     """Serves the REFERs of all rooms, and the lists of recipients in INVITEs.
 
     `send` has the focus send a request, `new_tag` gives a tag that names this server,
-    `end` drops a participant with a BYE, `tell` says something to one in the room's
-    name. Of every participant that is in, and that is out, `joined` and `left` are
-    to be told.
+    `drop` takes a participant out, and says why in the log, `bye` has it told, `tell`
+    says something to one in the room's name. Of every participant that is in, and that
+    is out, `joined` and `left` are to be told.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class Referrals:
         clock: IReactorTime,
         send: Send,
         new_tag: Callable[[], str],
-        end: Callable[[Participant, Reason], Deferred[None]],
+        drop: Callable[[Participant, str], None],
+        bye: Callable[[Participant, Reason], Deferred[None]],
         tell: Callable[[Participant, str], None],
     ) -> None:
         self.inviter = Inviter(clock, send, new_tag)
@@ -60,7 +61,8 @@ class Referrals:
         self._clock = clock
         self._send = send
         self._new_tag = new_tag
-        self._end = end
+        self._drop = drop
+        self._bye = bye
         self.tell = tell
         self.max_subscriptions = MAX_SUBSCRIPTIONS
         self._subscriptions: set[ReferSubscription] = set()
@@ -68,6 +70,8 @@ class Referrals:
         self._counts: dict[Participant, int] = {}
         # Whom an INVITE wants invited, once its ACK has come.
         self._waiting: dict[Participant, list[Guest]] = {}
+        # What somebody is to hear who cannot be told yet.
+        self._unsaid: dict[Participant, list[str]] = {}
 
     # REFER.
 
@@ -107,7 +111,10 @@ class Referrals:
             return invited
         for each in leaving:
             if each.state is not State.DROPPED:
-                self._end(each, Reason("SIP", 200, f"Removed by {user.short}"))
+                why = f"Removed by {user.short}"
+                self._drop(each, f"dropped: {why}")
+                # After the answer, also for who has itself removed.
+                self._clock.callLater(0, self._bye, each, Reason("SIP", 200, why))
         watcher = self._voice(sender)
         headers: tuple[tuple[str, str], ...] = (("Refer-Sub", "false"),)
         tag = self._new_tag()
@@ -196,15 +203,20 @@ class Referrals:
         room, watcher = participant.room, self._voice(participant)
         invited = self.inviter.admit(room, guests, participant.identity)
         if isinstance(invited, Denied):
-            self.tell(participant, f"Nobody was invited: {invited.reason}")
+            self._say(participant, f"Nobody was invited: {invited.reason}")
             return
         for guest in invited:
             self.inviter.invite(room, guest, participant.identity, watcher)
 
     def left(self, participant: Participant) -> None:
         """Somebody is out, and is told nothing by the room any more."""
-        self._counts.pop(participant, None)
-        self._waiting.pop(participant, None)
+        for table in (self._counts, self._waiting, self._unsaid):
+            table.pop(participant, None)
+
+    def bound(self, participant: Participant) -> None:
+        """Somebody's MSRP is there: say what waited for that."""
+        for text in self._unsaid.pop(participant, ()):
+            self._say(participant, text)
 
     # What comes of it.
 
@@ -214,10 +226,21 @@ class Referrals:
             return None
 
         def told(invitation: Invitation) -> None:
-            if participant.state is not State.DROPPED:
-                self.tell(participant, str(invitation))
+            joined = invitation.state is InvitationState.JOINED
+            if not (joined and participant.room.gives_notices):  # that says so to all
+                self._say(participant, str(invitation))
 
         return told
+
+    def _say(self, participant: Participant, text: str) -> None:
+        if participant.state is State.DROPPED:
+            return
+        if participant.reception is not None:
+            self.tell(participant, text)
+            return
+        unsaid = self._unsaid.setdefault(participant, [])
+        if len(unsaid) < participant.room.settings.max_invitations:
+            unsaid.append(text)
 
 
 def _report_to(subscription: ReferSubscription) -> Watcher:

@@ -218,14 +218,16 @@ class Room:
         if not self.devices_of(identity.key):
             self.notice(f"{participant.speaker.label} has left", participant)
 
+    @property
+    def gives_notices(self) -> bool:
+        """Whether everybody is told who comes and goes."""
+        settings = self.settings
+        few = len(self.participants) <= settings.notices_up_to
+        return settings.notices and few and not self.silent
+
     def notice(self, text: str, about: Participant | None = None) -> None:
         """Tell everybody something, but for whom it is about."""
-        settings = self.settings
-        if (
-            settings.notices
-            and not self.silent
-            and len(self.participants) <= settings.notices_up_to
-        ):
+        if self.gives_notices:
             announce(self, text, but=None if about is None else about.session)
 
     def use_nickname(self, participant: Participant, value: bytes | None) -> Refusal | None:

@@ -20,6 +20,7 @@ from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import URI
 from msrpconf.protocols.sipfrag import SIPFRAG_TYPE, Fragment
+from msrpconf.visible import visible
 
 log = Logger()
 
@@ -115,8 +116,8 @@ class ReferSubscription:
         log.info(
             "NOTIFY to {uri} of what came of a REFER failed: {why} (Call-ID {call_id})",
             uri=notify.to.uri,
-            why=why,
-            call_id=notify.call_id,
+            why=visible(why),
+            call_id=visible(notify.call_id),
         )
 
     def _done(self) -> None:

@@ -11,7 +11,8 @@ from msrpconf.conference.participant import Participant
 from msrpconf.conference.roles import Role
 from msrpconf.protocols.sip.message import Request
 from tests.conference.referring import ReferTestCase, resource_list
-from tests.conference.support import ROOM, Client
+from tests.conference.support import ROOM, TEXT_TYPES, Client
+from tests.protocols.msrp.support import Peer
 
 TRYING = ("refer", "active;expires=180", "SIP/2.0 100 Trying")
 CAROL = "sip:carol@example.com"
@@ -278,6 +279,7 @@ class MultipleReferTests(InviteTestCase):
     """RFC 5368, as RCS clients add people to a group."""
 
     def test_each_is_invited(self) -> None:
+        self.configure(notices=True)
         alice = self.joined("alice")
         self.joined("bob")
         answer = self.refer_list(
@@ -299,10 +301,16 @@ class MultipleReferTests(InviteTestCase):
         self.assertEqual(
             self.voice,
             [
-                "alice@home.com: carol@example.com has joined",
                 "alice@home.com: Dave is busy: 486 Busy Here",
             ],
         )
+
+    def test_who_joined_is_said_where_the_room_does_not_tell_all(self) -> None:
+        alice = self.joined("alice")
+        self.refer_list(alice, CAROL)
+        [refer] = self.answer_refers()
+        self.notify(refer, "200 OK")
+        self.assertEqual(self.voice, ["alice@home.com: carol@example.com has joined"])
 
     def test_a_part_of_several(self) -> None:
         alice = self.joined("alice")
@@ -409,6 +417,54 @@ class InviteWithListTests(InviteTestCase):
         self.assertEqual(len(self.room.participants), 1)
         self.clock.advance(60)
         self.assertEqual([each.method for each in self.channel.requests], [])
+
+
+class VoiceTests(ReferTestCase):
+    """What the room says of an invitation is heard by the inviter alone."""
+
+    def test_to_each_kind_of_client(self) -> None:
+        bob = self.joined("bob", types=TEXT_TYPES)
+        alice = self.joined("alice")
+        for client in (alice, bob):
+            client.hears()
+            client.send("REFER", headers=(("Refer-To", f"<{CAROL}>"), ("Refer-Sub", "false")))
+            self.answer_refers(603, "Not tonight")
+        [told] = alice.hears_text()
+        self.assertTrue(told.endswith("\r\n\r\ncarol@example.com declined: 603 Not tonight"), told)
+        self.assertIn(f"From: <{ROOM}>\r\n", told)
+        self.assertEqual(bob.hears_text(), ["*** carol@example.com declined: 603 Not tonight"])
+
+    def test_it_waits_for_the_connection(self) -> None:
+        """The refusal may be here before the inviter's MSRP is."""
+        alice = self.client("alice", types=TEXT_TYPES)
+        self.invite_with(alice, CAROL, "sip:dave@example.com")
+        alice.send("ACK")
+        self.answer_refers(404)
+        alice.peer = Peer(self.registry.sessions, self.clock)
+        alice.say(b"", content_type=None)
+        heard = [each.body.decode() for each in alice.connected.hears() if each.text == "SEND"]
+        self.assertEqual(
+            heard,
+            [
+                "*** carol@example.com was not found: 404 Not Found",
+                "*** dave@example.com was not found: 404 Not Found",
+            ],
+        )
+
+    def test_what_waits_has_a_bound(self) -> None:
+        self.configure(max_invitations=3, msrp_timeout=600.0)
+        alice = self.client("alice")
+        alice.invite()
+        alice.send("ACK")
+        for number in range(9):
+            self.clock.advance(20)
+            refer_to = ("Refer-To", f"<sip:u{number}@example.com>")
+            alice.send("REFER", headers=(refer_to, ("Refer-Sub", "false")))
+            self.answer_refers(404)
+        [unsaid] = self.control.referrals._unsaid.values()
+        self.assertEqual(len(unsaid), 3)
+        alice.send("BYE")
+        self.assertEqual(self.control.referrals._unsaid, {})
 
 
 class BoundTests(InviteTestCase):
