@@ -114,7 +114,8 @@ class ServerConfig:
     - `queue_octets`: octets that may wait to be sent to one participant.
     - `congested_timeout`: seconds that a participant may be congested before it is sent out.
     - `max_rooms`: rooms at one time.
-    - `files`: the directory of the rooms' files, None for a temporary one.
+    - `files`: the directory of the rooms' files, relative to that of the configuration file; None
+      for a temporary one.
     - `max_files_octets`: octets of the files of all rooms together.
     """
 
@@ -297,6 +298,13 @@ class Config:
         if "database" not in self.written:
             return None
         return in_directory(self.database.url, Path(self.source).parent)
+
+    @property
+    def files_directory(self) -> str | None:
+        """The directory of the rooms' files; None for a temporary one."""
+        if self.server.files is None:
+            return None
+        return str(Path(self.source).parent / self.server.files)
 
     def load_tls(self) -> Tls | None:
         """What `[tls]` gives; None without the table, or where a file of it cannot be used."""

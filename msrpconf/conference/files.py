@@ -12,6 +12,7 @@ read as they pass, in pieces of some 16 KiB, which a disk's cache takes in micro
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mimetypes
@@ -121,6 +122,8 @@ class FileStore:
         Only rooms that outlive a server find their files again: they have an index.
         """
         if self.durable:
+            if not os.access(self.directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "it cannot be written to", str(self.directory))
             for each in self.directory.iterdir():
                 if each.is_dir() and not (each / _INDEX).exists():
                     shutil.rmtree(each, ignore_errors=True)

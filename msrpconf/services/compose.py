@@ -141,7 +141,7 @@ def server_settings(config: Config) -> ServerSettings:
         grace=server.grace,
         ad_hoc=conference.ad_hoc,
         max_rooms=server.max_rooms,
-        files=server.files,
+        files=config.files_directory,
         max_files_octets=server.max_files_octets,
         congested_timeout=server.congested_timeout,
         limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),

@@ -173,6 +173,8 @@ class BoundTests(FilesCase):
 
     def test_no_directory(self) -> None:
         Path(self.path).write_text("a file")
+        error = self.assertRaises(OSError, self.store.open)
+        self.assertIn(self.path, str(error))
         self.assertRefused(503, "cannot keep files", self.files.begin, selector("a"), SETTINGS)
 
 

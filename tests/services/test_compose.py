@@ -90,6 +90,13 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual((server.max_rooms, server.room.max_participants), (7, 8))
         self.assertEqual(server.limits, Limits(queue_octets=5, chunk_timeout=4.5))
         self.assertEqual(server.room.max_message_octets, 6)
+        self.assertIsNone(server.files)
+
+    def test_files_are_beside_the_configuration(self) -> None:
+        for files, directory in (("kept", "/etc/chat/kept"), ("/srv/files", "/srv/files")):
+            text = f'[server]\nfiles = "{files}"\nmax_files_octets = 9'
+            server = server_settings(Config.parse(text, "/etc/chat/x.toml"))
+            self.assertEqual((server.files, server.max_files_octets), (directory, 9))
 
 
 class Inbox:
