@@ -210,7 +210,7 @@ def _same(one: Identity, other: Identity) -> bool:
 
 
 def _is_in(room: Room, user: Identity) -> bool:
-    return bool(user.proven) and any(each.identity.key == user.key for each in room.participants)
+    return bool(user.proven and room.devices_of(user.key))
 
 
 def _has_joined(room: Room, user: Identity) -> bool:

@@ -187,7 +187,7 @@ def left(room: Room, participant: Participant) -> None:
     if room.static or not room.participants:
         return
     if participant.role is Role.OWNER:
-        if any(each.identity.key == user.key for each in room.participants):
+        if room.devices_of(user.key):
             return
         room.roles = room.roles.assign(user.proven, None)
     if _wants_owner(room):

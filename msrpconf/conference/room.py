@@ -42,7 +42,6 @@ class Room:
         "_roles",
         "_users",
         "audiences",
-        "audiences",
         "display_text",
         "free_text",
         "history",

@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from msrpconf.conference.static import Server, StaticRoom, StaticRooms
+from msrpconf.services.room_history import RoomHistories
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
-from msrpconf.storage.history import HistoryStore
 from msrpconf.storage.rooms import Changes, RoomStore
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ class StaticRoomService(Service):
         self, database: Database, control: Server, clock: IReactorTime, refresh: float
     ) -> None:
         self.database = database
-        self.history = HistoryStore(database, clock)
-        """What was said in these rooms, for who keeps that."""
+        self._histories = RoomHistories(database, clock)
+        self._registry = control.registry
         self._store = RoomStore(database, clock.seconds)
         self._rooms = StaticRooms(control)
         self._refresh = refresh
@@ -72,7 +72,7 @@ class StaticRoomService(Service):
         Service.stopService(self)
         if self._looking.running:
             self._looking.stop()
-        yield self.history.stop()
+        yield self._histories.stop()
         yield self.database.stop()
 
     @property
@@ -85,7 +85,7 @@ class StaticRoomService(Service):
 
         Fails with `RoomExists`, `StaticRoomError` or `DatabaseError`.
         """
-        return self._write(lambda: self._store.create(room), self._rooms.put)
+        return self._write(lambda: self._store.create(room), self._put)
 
     def change(self, room: StaticRoom, revision: int | None = None) -> Deferred[StaticRoom]:
         """Put a record in the place of the one with its key; it as it is then.
@@ -93,7 +93,7 @@ class StaticRoomService(Service):
         With a `revision`, only if the room has that one still: else it fails with
         `RoomChanged`; also with `NoSuchRoom`, `StaticRoomError` or `DatabaseError`.
         """
-        return self._write(lambda: self._store.change(room, revision), self._rooms.put)
+        return self._write(lambda: self._store.change(room, revision), self._put)
 
     def delete(self, key: str, revision: int | None = None) -> Deferred[None]:
         """End a room, and forget what was said in it; who is in it is sent out.
@@ -104,7 +104,7 @@ class StaticRoomService(Service):
 
     def refresh(self) -> Deferred[None]:
         """Look for what other processes have changed. Fails with `DatabaseError`."""
-        return self._write(self._changes, self._apply).addCallback(lambda _: None)
+        return self._lock.run(lambda: self._changes().addCallback(self._apply))
 
     def _write(self, ask: Callable[[], Deferred[T]], apply: Callable[[T], None]) -> Deferred[T]:
         def done(result: T) -> T:
@@ -117,20 +117,26 @@ class StaticRoomService(Service):
         known = {key: room.revision for key, room in self.rooms.items()}
         return self._store.changes(self._revision, known)
 
-    def _apply(self, changes: Changes | None) -> None:
+    def _apply(self, changes: Changes | None) -> Deferred[None] | None:
         if changes is None:
-            return
+            return None
         for problem in changes.problems:
             self.log.error("static room: {problem}; nobody is let in", problem=problem)
         for room in changes.changed:
-            self._rooms.put(room)
+            self._put(room)
         for key in changes.removed:
             self._remove(key)
         self._revision = changes.revision
+        # What was said in new rooms before they came to be here.
+        return self._histories.restore(self._registry.rooms[each.key] for each in changes.changed)
+
+    def _put(self, room: StaticRoom) -> None:
+        self._rooms.put(room)
+        self._histories.keep(self._registry.rooms[room.key])
 
     def _remove(self, key: str) -> None:
         self._rooms.remove(key)
-        self.history.forget(key)
+        self._histories.forget(key)
 
     def _look(self) -> Deferred[None]:
         return self.refresh().addCallbacks(self._seen, self._not_seen)

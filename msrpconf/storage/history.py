@@ -8,7 +8,7 @@ dies loses what it had collected.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -91,10 +91,13 @@ class HistoryStore:
         if self._timer is None and self._writing is None:
             self._timer = self._clock.callLater(INTERVAL, self._write)
 
-    def load(self, room: str, bounds: Bounds) -> Deferred[tuple[StoredMessage, ...]]:
-        """The messages of a room, the oldest first. Fails with `DatabaseError`."""
-        since = self._clock.seconds() - bounds.age
-        return self._database.read(lambda connection: _load(connection, room, bounds, since))
+    def load(self, bounds: Mapping[str, Bounds]) -> Deferred[dict[str, list[StoredMessage]]]:
+        """The messages of rooms within their `bounds`, the oldest first; none are not there.
+
+        Fails with `DatabaseError`.
+        """
+        now = self._clock.seconds()
+        return self._database.read(lambda connection: _load(connection, bounds, now))
 
     def forget(self, room: str) -> None:
         """Write no more of a room: it was deleted, and its history with it."""
@@ -191,13 +194,15 @@ def _prune(connection: Connection, room: str, bounds: Bounds, now: float) -> Non
 
 
 def _load(
-    connection: Connection, room: str, bounds: Bounds, since: float
-) -> tuple[StoredMessage, ...]:
-    query = (
-        select(history.c.at, history.c.head, history.c.content)
-        .where(history.c.room == room, history.c.at >= since)
-        .order_by(history.c.position.desc())
-        .limit(bounds.messages)
-    )
-    found = [StoredMessage(row.at, row.head, row.content) for row in connection.execute(query)]
-    return tuple(reversed(found))
+    connection: Connection, bounds: Mapping[str, Bounds], now: float
+) -> dict[str, list[StoredMessage]]:
+    found: dict[str, deque[StoredMessage]] = {}
+    for keys in batches(bounds):
+        columns = history.c.room, history.c.at, history.c.head, history.c.content
+        query = select(*columns).where(history.c.room.in_(keys)).order_by(history.c.position)
+        for room, at, head, content in connection.execute(query):
+            limits = bounds[room]
+            if at >= now - limits.age:
+                messages = found.setdefault(room, deque(maxlen=limits.messages))
+                messages.append(StoredMessage(at, head, content))
+    return {room: list(messages) for room, messages in found.items() if messages}

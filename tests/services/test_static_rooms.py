@@ -11,15 +11,18 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from msrpconf.conference.control import ConferenceControl
+from msrpconf.conference.history import Said
+from msrpconf.conference.identity import Identity
 from msrpconf.conference.registry import ConferenceRegistry
+from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.roles import Role, Roles
-from msrpconf.conference.settings import ServerSettings
+from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.conference.static import StaticRoom
 from msrpconf.protocols.sip.message import Response
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomExists
-from msrpconf.storage.schema import rooms
+from msrpconf.storage.schema import history, rooms
 from tests.conference.support import ROOM, FakeChannel, msrp_lines, request, sdp
 from tests.storage.support import DatabaseTestCase, OnPostgresql, reactor
 
@@ -50,6 +53,20 @@ class Process:
                 body=sdp(*msrp_lines()),
             )
         )
+
+    def says(self, key: str, text: str) -> None:
+        """Alice says something in a room."""
+        alice = Speaker.of(Identity("sip:alice@home.com", "Alice", ("sip:alice@home.com",)))
+        now = self.clock.seconds()
+        room = self.control.registry.rooms[key]
+        said = Said(alice, now, "2026-11-23T09:00:00Z", "text/plain", (), text.encode())
+        if room.history.keeps(said.media_type):
+            room.history.add(said)
+
+    def said(self, key: str) -> str:
+        """What was said in a room."""
+        messages = self.control.registry.rooms[key].history.messages()
+        return " ".join(each.content.decode() for each in messages)
 
     def looked(self) -> Deferred[None]:
         """Done when it has looked for changes as it does from time to time."""
@@ -138,6 +155,53 @@ class StaticRoomServiceTests(DatabaseTestCase):
         await gatherResults([each.looked() for each in processes])
         records = [each.rooms.rooms[room.key] for each in processes]
         self.assertEqual(records, [records[0]] * 3)
+
+    async def test_what_was_said_outlives_a_restart(self) -> None:
+        first = await self.process()
+        room = await first.rooms.create(evolve(LOBBY, settings={"history_messages": 3}))
+        other = await first.rooms.create(StaticRoom("sip:other@example.com"))
+        for key in (room.key, other.key):
+            for text in "abcd":
+                first.says(key, text)
+        self.assertEqual(first.said(other.key), "")
+        await first.rooms.stopService()
+        second = await self.process()
+        self.assertEqual(second.said(room.key), "b c d")
+        second.says(room.key, "e")
+        await second.rooms.change(evolve(room, settings={"history_messages": 1}))
+        await second.rooms.stopService()
+        third = await self.process()
+        self.assertEqual(third.said(room.key), "e")
+        await third.rooms.change(room)
+        await third.rooms.stopService()
+        fourth = await self.process()
+        self.assertEqual(fourth.said(room.key), "e")
+        await fourth.rooms.delete(room.key)
+        await fourth.rooms.create(room)
+        await fourth.rooms.stopService()
+        fifth = await self.process()
+        self.assertEqual(fifth.said(room.key), "")
+
+    async def test_an_ad_hoc_room_keeps_what_was_said(self) -> None:
+        first = await self.process()
+        first.control.settings = ServerSettings(room=RoomSettings(history_messages=3))
+        first.invite("alice")
+        first.says(LOBBY.key, "a")
+        room = await first.rooms.create(evolve(LOBBY, settings={"history_messages": 3}))
+        await first.rooms.stopService()
+        second = await self.process()
+        self.assertEqual(second.said(room.key), "a")
+
+    async def test_a_stored_message_that_cannot_be_read(self) -> None:
+        first = await self.process()
+        room = await first.rooms.create(evolve(LOBBY, settings={"history_messages": 3}))
+        first.says(room.key, "a")
+        await first.rooms.stopService()
+        database = await self.opened()
+        await database.run(lambda c: c.execute(update(history).values(head=b"{}")))
+        second = await self.process()
+        self.assertEqual(second.said(room.key), "")
+        self.assertEqual(second.invite("alice").status, 200)
 
     async def test_a_record_that_cannot_be_read(self) -> None:
         process = await self.process()

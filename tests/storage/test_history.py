@@ -48,7 +48,8 @@ class HistoryTests(DatabaseTestCase):
             await store._writing
 
     async def texts(self, store: HistoryStore, room: str = ONE, bounds: Bounds = BOUNDS) -> str:
-        return " ".join(each.content.decode() for each in await store.load(room, bounds))
+        found = await store.load({room: bounds})
+        return " ".join(each.content.decode() for each in found.get(room, []))
 
     async def rows(self) -> int:
         query = select(func.count()).select_from(history)
@@ -58,10 +59,10 @@ class HistoryTests(DatabaseTestCase):
         store = await self.store()
         message = StoredMessage(999.5, bytes(range(256)), bytes(range(256)) * 100)
         store.append(ONE, [message, said("b")], BOUNDS)
-        self.assertEqual(await store.load(ONE, BOUNDS), ())
+        self.assertEqual(await store.load({ONE: BOUNDS, TWO: BOUNDS}), {})
         await self.written(store)
-        self.assertEqual(await store.load(ONE, BOUNDS), (message, said("b")))
-        self.assertEqual(await store.load(TWO, BOUNDS), ())
+        found = await store.load({ONE: BOUNDS, TWO: BOUNDS})
+        self.assertEqual(found, {ONE: [message, said("b")]})
 
     async def test_one_transaction_for_many_messages(self) -> None:
         store = await self.store()
