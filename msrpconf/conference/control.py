@@ -293,8 +293,13 @@ class ConferenceControl:
         denied = self._in_order(participant, request)
         if denied is not None:
             return denied
+        before = participant.dialog, participant.flow
+        participant.dialog = participant.dialog.refresh_target(request)
         participant.flow = request.headers.get(FLOW) or participant.flow
-        return self.referrals.refer(request, participant)
+        result = self.referrals.refer(request, participant)
+        if isinstance(result, Denied):
+            participant.dialog, participant.flow = before
+        return result
 
     def _options(self, request: Request) -> Response | Denied:
         """What the room at this URI would offer (RFC 4579 §5.13, RFC 3261 §11.2)."""
@@ -401,8 +406,10 @@ class ConferenceControl:
         """Send everybody out of the room `key`, as `close` does. Raises `KeyError` without one."""
         room = self.registry.rooms[key]
         room.silent = True
-        participants = list(room.participants)
-        return DeferredList([self._end(each, reason) for each in participants])
+        ended = [self._end(each, reason) for each in list(room.participants)]
+        self.referrals.inviter.room_ended(room)
+        room.silent = False  # a static room goes on
+        return DeferredList(ended)
 
     def close(self, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out; the Deferred is done when each BYE is answered or given up."""
@@ -410,6 +417,7 @@ class ConferenceControl:
         for room in self.registry.rooms.values():
             room.silent = True
         ends = [*self.files.close(reason), *(self._end(each, reason) for each in participants)]
+        self.referrals.inviter.stop()
         return DeferredList(ends)
 
     def _end(self, participant: Participant, reason: Reason) -> Deferred[None]:

@@ -134,10 +134,10 @@ class Invitations:
         """The last invitation of the guest of that key."""
         return self._by_key.get(key)
 
-    @property
-    def open(self) -> int:
-        """How many may still come to something."""
-        return sum(each.open for each in self._by_key.values())
+    def is_open(self, key: str) -> bool:
+        """Whether the guest of that key is invited, and it is not known what becomes of it."""
+        invitation = self._by_key.get(key)
+        return invitation is not None and invitation.open
 
     def put(self, invitation: Invitation) -> None:
         """Keep an invitation as it now stands, in place of the guest's one before."""

@@ -103,8 +103,6 @@ class Inviter:
             chosen.pop(key, None)
         wanted = [each for key, each in chosen.items() if key not in inside]
         limit = room.settings.max_invitations
-        if len(wanted) > limit:
-            return Denied(413, f"At most {limit} can be invited at once")
         if len(opened) + len(wanted) > limit or len(self) + len(wanted) > MAX_OUTSTANDING:
             text = f"{len(opened)} invitations are not answered yet: try again later"
             return Denied(480, text, (("Retry-After", str(int(self.timeout))),))
@@ -192,6 +190,11 @@ class Inviter:
             self._end(outgoing, InvitationState.FAILED, Fragment.of(487, "The room has ended"))
         for outgoing in list(self._by_room.get(room, ())):
             self._forget(outgoing)
+
+    def stop(self) -> None:
+        """End all invitations, also those to rooms that stay."""
+        for room in list(self._by_room):
+            self.room_ended(room)
 
     def _open(self, room: Room) -> dict[str, _Outgoing]:
         """The open invitations of a room, by their guests' keys."""

@@ -36,6 +36,8 @@ from msrpconf.protocols.sipfrag import Fragment
 MAX_SUBSCRIPTIONS = 10000
 """Senders of REFER that may wait for what comes of it, at a time."""
 
+_TOO_MANY = Fragment(480, "Too many wait for what becomes of this invitation")
+
 
 class Referrals:
     """Serves the REFERs of all rooms, and the lists of recipients in INVITEs.
@@ -122,12 +124,11 @@ class Referrals:
             reported, tag = subscription
             self._subscriptions.add(reported)
             watcher, headers = _report_to(reported), ()
-            if coming and not invited:
+            first = Fragment.of(100 if invited else 200)
+            if coming and not invited and room.invitations.is_open(coming[0].key):
                 # Invited already: what becomes of that is worth as much.
-                pending = self.inviter.watch(room, coming[0].key, watcher)
-            else:
-                pending = bool(invited)
-            first = Fragment.of(100 if pending else 200)
+                watched = self.inviter.watch(room, coming[0].key, watcher)
+                first = Fragment.of(100) if watched else _TOO_MANY
             # The answer goes first: who gets a NOTIFY before it may not know what it is.
             self._clock.callLater(0, reported.report, first)
         for guest in invited:

@@ -97,7 +97,8 @@ def _parse(document: bytes) -> etree._Element:
     try:
         return etree.fromstring(document, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise ResourceListError(f"the list of recipients is not XML: {error}"[:200]) from None
+        why = " ".join(str(error).split())
+        raise ResourceListError(f"the list of recipients is not XML: {shown(why, 150)}") from None
 
 
 def _entry(element: etree._Element) -> Entry:

@@ -9,6 +9,7 @@ from msrpconf.conference.invitation import InvitationState
 from msrpconf.conference.inviter import MAX_WATCHERS
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.roles import Role
+from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request
 from tests.conference.referring import ReferTestCase, resource_list
 from tests.conference.support import ROOM, TEXT_TYPES, Client
@@ -235,6 +236,16 @@ class ReferTests(InviteTestCase):
         self.assertNobodyIsLeft()
         self.assertEqual(self.notify(refer, "200 OK").status, 481)
         self.assertEqual(len(self.control.referrals.inviter), 0)
+
+    def test_the_server_ends(self) -> None:
+        """Also those to a room that is there without participants."""
+        alice = self.joined("alice")
+        self.room.static = True
+        self.call(alice)
+        self.control.close(Reason("SIP", 503, "Going down"))
+        self.assertEqual(self.told(), [final("487 The room has ended")])
+        self.assertEqual(len(self.control.referrals.inviter), 0)
+        self.assertEqual(self.state_of(CAROL), "failed: 487 The room has ended")
 
     def test_what_is_logged(self) -> None:
         alice = self.joined("alice")
@@ -512,6 +523,10 @@ class BoundTests(InviteTestCase):
             self.refer(alice, f"<{CAROL}>")
         said = [line for _, _, line in self.told()]
         self.assertEqual(said.count("SIP/2.0 100 Trying"), MAX_WATCHERS - 1)
+        self.assertEqual(
+            said.count("SIP/2.0 480 Too many wait for what becomes of this invitation"),
+            MAX_WATCHERS + 1,
+        )
         self.notify(refer, "603 Decline")
         self.assertEqual(len(self.told()), MAX_WATCHERS)
         self.assertEqual(self.control.referrals._subscriptions, set())

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from msrpconf.conference.participant import State
 from msrpconf.conference.roles import Role
 from msrpconf.protocols.sip.headers import Reason
-from tests.conference.referring import ReferTestCase
+from tests.conference.referring import ReferTestCase, resource_list
 from tests.conference.support import cpim
 
+CAROL = "sip:carol@example.com"
 DONE = ("refer", "terminated;reason=noresource", "SIP/2.0 200 OK")
 
 
@@ -187,6 +193,34 @@ class RefusedTests(ReferTestCase):
         self.assertIs(bob.participant.state, State.JOINED)
 
 
+class HostileTests(ReferTestCase):
+    @given(
+        st.text(max_size=60), st.sampled_from(["{}", "<{}>", "<sip:bob@home.com;{}>", "<sip:{}>"])
+    )
+    def test_any_refer_to_is_answered(self, text: str, form: str) -> None:
+        if not self.registry.rooms:
+            self.alice = self.joined("alice")
+        text = re.sub(r"[\r\n]", "", text)
+        answer = self.alice.send("REFER", headers=(("Refer-To", form.format(text)),))
+        self.assertIn(answer.status, {202, 400, 403, 404, 416, 480})
+        self.assertEqual(self.flushLoggedErrors(), [])
+        bytes(answer.reason, "utf-8", "surrogateescape")
+
+    @given(st.binary(max_size=200))
+    def test_any_body_is_answered(self, octets: bytes) -> None:
+        if not self.registry.rooms:
+            self.alice = self.joined("alice")
+        for body in (octets, resource_list(CAROL).replace(b"<list>", b"<list>" + octets)):
+            answer = self.alice.send(
+                "REFER",
+                body,
+                content_type="application/resource-lists+xml",
+                headers=(("Refer-To", "<cid:x@y>"),),
+            )
+            self.assertIn(answer.status, {202, 400, 404, 416, 480})
+            self.assertNotRegex(answer.reason, r"[\x00-\x1f]")
+
+
 class SubscriptionTests(ReferTestCase):
     def test_none_where_none_is_wanted(self) -> None:
         alice = self.joined("alice")
@@ -205,6 +239,19 @@ class SubscriptionTests(ReferTestCase):
             numbers.append(alice.cseq)
         events = [event for event, _, _ in self.told()]
         self.assertEqual(events, ["refer", f"refer;id={numbers[1]}", f"refer;id={numbers[2]}"])
+
+    def test_it_goes_where_the_refer_came_from(self) -> None:
+        """RFC 4488 §4: a REFER that is accepted refreshes the target."""
+        alice = self.joined("alice")
+        self.joined("bob")
+        moved = "sip:alice@192.0.2.77:5099"
+        alice.headers = (("Contact", f"<{moved}>"),)
+        self.assertEqual(self.refer(alice, "<sip:nobody@home.com;method=BYE>").status, 404)
+        self.assertNotEqual(str(alice.participant.dialog.remote_target), moved)
+        self.assertEqual(self.refer(alice, "<sip:bob@home.com;method=BYE>").status, 202)
+        self.assertEqual(str(alice.participant.dialog.remote_target), moved)
+        [notify] = [each for each in self.channel.requests if each.method == "NOTIFY"]
+        self.assertEqual(str(notify.uri), moved)
 
     def test_outside_of_a_dialog(self) -> None:
         self.joined("alice")
@@ -336,6 +383,17 @@ class CloseTests(ReferTestCase):
         self.assertEqual(list(self.registry.dialogs.values()), [other.participant])
         self.channel.answer()
         self.assertEqual(len(self.successResultOf(done)), 300)
+
+    def test_a_static_room_goes_on(self) -> None:
+        self.configure(notices=True)
+        alice = self.joined("alice")
+        room = self.room
+        room.static = True
+        self.refer(alice, f"<{CAROL}>")
+        self.control.close_room(room.key, Reason("SIP", 410, "Closed for the night"))
+        self.assertEqual(len(self.control.referrals.inviter), 0)
+        self.assertIs(self.room, room)
+        self.assertTrue(room.gives_notices)
 
     def test_there_is_no_such_room(self) -> None:
         self.assertRaises(

@@ -16,8 +16,11 @@ from msrpconf.protocols.sip.message import Headers, Message, Request, Response
 from msrpconf.protocols.sip.outgoing import for_request_line
 from msrpconf.protocols.sip.uri import URI
 
-TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
-"""The methods whose Contact replaces the remote target (RFC 3261, RFC 3311, RFC 6665)."""
+TARGET_REFRESH = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
+"""The methods whose Contact replaces the remote target.
+
+RFC 3261, RFC 3311, RFC 6665, RFC 4488 section 4.
+"""
 
 
 class OutOfOrder(ValueError):
