@@ -3,7 +3,16 @@
 from msrpconf.client.agent import UserAgent
 from msrpconf.client.call import JoinError
 from msrpconf.client.chat import Chat
-from msrpconf.client.message import Message
+from msrpconf.client.files import FileTransferError
+from msrpconf.client.message import Message, Person
 from msrpconf.protocols.msrp.sending import SendError
 
-__all__ = ["Chat", "JoinError", "Message", "SendError", "UserAgent"]
+__all__ = [
+    "Chat",
+    "FileTransferError",
+    "JoinError",
+    "Message",
+    "Person",
+    "SendError",
+    "UserAgent",
+]

@@ -17,7 +17,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
 from msrpconf.client.call import ACTIVE_PORT, Call, JoinError, Leg, Unreached
-from msrpconf.client.chat import Chat, ChatSession, Listener, OnEnded, OnMessage
+from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
+from msrpconf.client.chat_session import ChatSession
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -125,6 +126,8 @@ class UserAgent:
         on_message: OnMessage | None = None,
         on_notice: OnMessage | None = None,
         on_ended: OnEnded | None = None,
+        on_typing: OnTyping | None = None,
+        on_file: OnMessage | None = None,
         tls: bool = False,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """Enter the room at the URI `room`; done when one can be heard there.
@@ -133,7 +136,7 @@ class UserAgent:
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
-        listener = Listener(on_message, on_notice, on_ended)
+        listener = Listener(on_message, on_notice, on_ended, on_typing, on_file)
 
         def begin(room: str, path: str) -> Chat:
             chat = Chat(self, room, listener)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from msrpconf.client.call import ACTIVE_PORT
-from msrpconf.client.message import Message
+from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
+from msrpconf.client.message import Message, Person
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
 from msrpconf.protocols.fingerprint import Fingerprint
-from msrpconf.protocols.msrp.frame import Continuation, Head
-from msrpconf.protocols.msrp.sending import MessageSender
-from msrpconf.protocols.msrp.session import MessageSink, Piece, Refusal, Session
+from msrpconf.protocols.msrp.sending import MessageSender, SendError
+from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.msrp.uri import MsrpURI
-from msrpconf.protocols.sdp import MediaDescription
-from msrpconf.protocols.sdp_msrp import msrp_media_line
+from msrpconf.protocols.sdp import MediaDescription, SdpError, SessionDescription
+from msrpconf.protocols.sdp_msrp import msrp_media, msrp_media_line
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
+from msrpconf.protocols.xml import XmlError
 from msrpconf.visible import visible
 
 if TYPE_CHECKING:
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; charset=utf-8"
 
-MAX_MESSAGE = 16777216
-"""Octets of one message that a client keeps while it arrives."""
+NICKNAME = "nickname"
+PRIVATE_MESSAGES = "private-messages"
 
 GOODBYE = 1.0
 """Seconds that the BYE may come after the end of the MSRP connection."""
 
 OnMessage = Callable[[Message], None]
+OnTyping = Callable[[Person, bool], None]
 OnEnded = Callable[[str], None]
 
 
@@ -48,22 +51,29 @@ OnEnded = Callable[[str], None]
 class Listener:
     """Who is told of what happens in a room.
 
-    `on_message` is called with each message that somebody else says, `on_notice`
-    with what the room itself tells and what was said before one came. `on_ended` is
-    called once if the room, or the way there, ends before `Chat.leave` is called;
-    its text says why.
+    - `on_message`: each message that somebody else says; `Message.is_private` if it was said
+      to one alone.
+    - `on_notice`: what the room itself tells, and what was said before one came.
+    - `on_file`: that there is a file, which `Message.file` says how to fetch; without it that
+      goes to `on_notice`.
+    - `on_typing`: who is typing from now on, or is not any more (RFC 3994).
+    - `on_ended`: called once if the room, or the way there, ends before `Chat.leave` is called;
+      its text says why.
     """
 
     on_message: OnMessage | None = None
     on_notice: OnMessage | None = None
     on_ended: OnEnded | None = None
+    on_typing: OnTyping | None = None
+    on_file: OnMessage | None = None
 
 
 class Chat:
     """A room that one has joined: made by `UserAgent.join`.
 
     `room` and `user` are the URIs of both, `plain` whether messages go without
-    message/cpim, `listener` is told of what happens.
+    message/cpim, `listener` is told of what happens. `nickname` is the one that the room has
+    granted, `features` what it says that it has: "nickname", "private-messages" (RFC 7701 §8).
     """
 
     log = Logger()
@@ -78,24 +88,85 @@ class Chat:
         self.session: Session
         self.sender: MessageSender
         self.ended = False
+        self.nickname: str | None = None
+        self.features: frozenset[str] = frozenset()
         self._agent = agent
         self._goodbye: IDelayedCall | None = None
+        self._composer = Composer(agent.clock, self._send_composing)
+        self._typists = Typists(agent.clock, self._typing)
+
+    # To the room.
 
     def send(self, text: str) -> Deferred[None]:
         """Say something; done when the room has taken it. Fails with `SendError`."""
+        self._composer.said()
         return self.send_content(TEXT, text.encode("utf-8"))
 
-    def send_content(self, content_type: str, body: bytes) -> Deferred[None]:
-        """Send content of any type; done when the room has taken all. Fails with `SendError`."""
-        if self.plain:
+    def send_private(self, to: str, text: str) -> Deferred[None]:
+        """Say something to the participant with the URI `to`, on all devices, and to nobody else.
+
+        Done when the room has taken it (RFC 7701 §6.2). Fails with `SendError`.
+        """
+        self._composer.said()
+        return self.send_content(TEXT, text.encode("utf-8"), to=to)
+
+    def send_content(
+        self, content_type: str, body: bytes, *, to: str | None = None
+    ) -> Deferred[None]:
+        """Send content of any type, to all or to one; done when the room has taken all.
+
+        Fails with `SendError`.
+        """
+        if to is not None:
+            if self.plain:
+                return fail(SendError(415, "private messages need message/cpim: do not be plain"))
+            if PRIVATE_MESSAGES not in self.features:
+                return fail(SendError(403, "private messages are off in this room"))
+            if ":" not in to.partition("@")[0]:
+                to = f"sip:{to}"
+        elif self.plain:
             return self.sender.send(content_type, body)
-        head = build_cpim_head(
-            CpimAddress(self.user, self._agent.display_name),
-            CpimAddress(self.room),
-            datetime.now(UTC),
-            content_type,
-        )
+        try:
+            head = build_cpim_head(
+                CpimAddress(self.user, self.nickname or self._agent.display_name),
+                CpimAddress(to or self.room),
+                datetime.now(UTC),
+                content_type,
+            )
+        except CpimError as error:
+            return fail(SendError(400, str(error)))
         return self.sender.send("message/cpim", head + body)
+
+    def use_nickname(self, name: str) -> Deferred[None]:
+        """Be known by a nickname, or with an empty one by none; done when that is granted.
+
+        Fails with `SendError`: 424 for what can be none, 425 where it is somebody else's or
+        reserved, 403 where the room has none (RFC 7701 §7).
+        """
+        try:
+            asking = self.sender.use_nickname(name)
+        except ValueError as error:
+            return fail(SendError(424, str(error)))
+
+        def granted(_: None) -> None:
+            self.nickname = name or None
+
+        return asking.addCallback(granted)
+
+    def typing(self) -> None:
+        """Tell the others that one is typing, to be called at each key (RFC 3994).
+
+        That one is not any more they learn by the message, or 15 seconds after the last call.
+        """
+        if not self.plain and not self.ended:
+            self._composer.typed()
+
+    def stop_typing(self) -> None:
+        """Tell the others that what one was typing will not be sent."""
+        self._composer.stopped()
+
+    def _send_composing(self, document: bytes) -> Deferred[None]:
+        return self.send_content(ISCOMPOSING, document)
 
     def line(self, fingerprints: Sequence[Fingerprint]) -> MediaDescription:
         """The line of our offer (RFC 4975 §8, RFC 7701 §9.1)."""
@@ -104,13 +175,16 @@ class Chat:
             accept_types=["text/plain"] if self.plain else ["message/cpim"],
             accept_wrapped_types=[] if self.plain else ["*"],
             setup="active",
-            chatroom=None if self.plain else (),
+            chatroom=None if self.plain else (NICKNAME, PRIVATE_MESSAGES),
             port=ACTIVE_PORT,
             fingerprints=fingerprints,
         )
 
     def answered(self, answer: Response) -> None:
-        """There is nothing else that we must know."""
+        """What the room says that it has."""
+        with suppress(SdpError):
+            media = msrp_media(SessionDescription.parse(answer.body))
+            self.features = frozenset((media[0].chatroom if media else None) or ())
 
     def bind(self) -> Deferred[None]:
         """Begin on the connection; done once the room has taken it. Fails with `SendError`."""
@@ -151,6 +225,8 @@ class Chat:
         goodbye, self._goodbye = self._goodbye, None
         if goodbye is not None and goodbye.active():
             goodbye.cancel()
+        self._composer.said()
+        self._typists.close()
         self._agent.forget(self)
         self.sender.session_lost("you have left")
         self.session.close()
@@ -168,77 +244,38 @@ class Chat:
 
     def message_received(self, content_type: str, body: bytes) -> None:
         """A message is here, whole."""
+        also = () if self.dialog is None else (str(self.dialog.remote_target),)
         try:
-            message = Message.of(content_type, body, self.room)
-            sender = visible(message.sender)
-        except CpimError as error:
+            message = Message.of(content_type, body, self.room, also)
+            if message.media_type == ISCOMPOSING:
+                self._typists.heard(message.person, Composing.parse(message.body))
+                return
+        except (CpimError, XmlError) as error:
             self.log.info("a message cannot be read: {error}", error=error)
             return
+        if not message.kind:
+            self._typists.said(message.person)
         listener = self.listener
-        tell = listener.on_notice if message.kind else listener.on_message
-        if tell is not None and not self.ended:
+        if message.file is not None and listener.on_file is not None:
+            self._tell(listener.on_file, message)
+        else:
+            self._tell(listener.on_notice if message.kind else listener.on_message, message)
+
+    def _typing(self, person: Person, active: bool) -> None:
+        if self.listener.on_typing is not None and not self.ended:
             try:
-                tell(message)
+                self.listener.on_typing(person, active)
+            except Exception:
+                self.log.failure("that somebody is typing was not understood")
+
+    def _tell(self, listener: OnMessage | None, message: Message) -> None:
+        if listener is not None and not self.ended:
+            try:
+                listener(message)
             except Exception:
                 # A fault in what somebody makes of one message is no reason to leave the room.
+                sender = visible(message.sender)
                 self.log.failure("a message of {sender} was not understood", sender=sender)
-
-
-class ChatSession:
-    """What arrives on the MSRP session of a chat: puts messages together."""
-
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
-
-    def session_bound(self, session: Session) -> None:
-        """The connection is there; what was said before it was, was not ours."""
-
-    def session_unbound(self, session: Session, reason: str) -> None:
-        self._chat.connection_broke(reason)
-
-    def message_begun(self, session: Session, piece: Piece) -> MessageSink | Refusal | None:
-        assembly = _Assembly(self._chat, piece)
-        refusal = assembly.piece_received(piece)
-        if refusal is not None or piece.flag is not Continuation.MORE:
-            return refusal
-        return assembly
-
-    def request_received(self, session: Session, head: Head) -> Refusal | None:
-        return Refusal(501, "only SEND and REPORT are understood")
-
-    def response_received(self, session: Session, head: Head) -> None:
-        self._chat.sender.response_received(head)
-
-    def session_congested(self, session: Session) -> None:
-        """What is sent in chunks waits for the queue by itself."""
-
-    def session_eased(self, session: Session, missed: int) -> None:
-        """Nothing was missed."""
-
-    def report_received(self, session: Session, head: Head) -> None:
-        """Nothing here asks for reports."""
-
-
-class _Assembly:
-    """A message that arrives in pieces."""
-
-    def __init__(self, chat: Chat, first: Piece) -> None:
-        self._chat = chat
-        self._content_type = first.head.content_type.decode("utf-8", "replace")
-        self._body = bytearray()
-
-    def piece_received(self, piece: Piece) -> Refusal | None:
-        begin = piece.start - 1
-        if begin + len(piece.data) > MAX_MESSAGE or begin > len(self._body):
-            return Refusal(413, f"at most {MAX_MESSAGE} octets, in order, are kept here")
-        # What overlaps takes the place of what was there (RFC 4975 §7.3.1).
-        self._body[begin : begin + len(piece.data)] = piece.data
-        if piece.flag is Continuation.COMPLETE:
-            self._chat.message_received(self._content_type, bytes(self._body))
-        return None
-
-    def aborted(self) -> None:
-        """Half a message is none."""
 
 
 def reason_of(request: Request) -> str | None:

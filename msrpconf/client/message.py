@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from attrs import frozen
@@ -9,6 +10,32 @@ from attrs import frozen
 from msrpconf.protocols.cpim import AGP_NAMESPACE, FILE_NAMESPACE, CpimError, parse_cpim_head
 from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sdp_file import FileSelector
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.uri import parse_uri
+
+ANONYMOUS = "sip:anonymous@anonymous.invalid"
+"""What some clients write for a room: it stands for nobody in particular."""
+
+
+@frozen
+class Person:
+    """Somebody in a room: a URI as text, and a name for people to read, where there is one."""
+
+    uri: str
+    name: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What is the same for all spellings of the URI."""
+        return identity(self.uri)
+
+
+def identity(uri: str) -> str:
+    """What is the same for all spellings of a user's or room's URI."""
+    try:
+        return parse_uri(uri).key
+    except SipSyntaxError:
+        return uri
 
 
 @frozen
@@ -20,7 +47,8 @@ class Message:
     the wrapper. `date_time` is when it was said, where the sender told. `kind` is
     "status" for what the room itself tells, "history" for what was said before one
     came, and "" for what is said now. `file` is what the file can be fetched by that the
-    room tells of (RFC 5547), if it does.
+    room tells of (RFC 5547), if it does. `is_private` if it was said to one participant
+    and not to the room (RFC 7701 §6.2).
     """
 
     sender: str
@@ -31,6 +59,12 @@ class Message:
     date_time: datetime | None = None
     kind: str = ""
     file: FileSelector | None = None
+    is_private: bool = False
+
+    @property
+    def person(self) -> Person:
+        """Who has said it."""
+        return Person(self.sender, self.name)
 
     @property
     def media_type(self) -> str:
@@ -43,9 +77,10 @@ class Message:
         return self.body.decode("utf-8", "replace")
 
     @classmethod
-    def of(cls, content_type: str, body: bytes, room: str) -> Message:
+    def of(cls, content_type: str, body: bytes, room: str, also: Collection[str] = ()) -> Message:
         """Read what a room delivered, in a CPIM wrapper (RFC 3862) or plain.
 
+        `also` are other URIs of the room, by which senders may have addressed it.
         Raises `CpimError` for a wrapper that cannot be read.
         """
         if content_type.partition(";")[0].strip().lower() != "message/cpim":
@@ -54,15 +89,18 @@ class Message:
         head = parse_cpim_head(body)
         if head is None or head.from_ is None:
             raise CpimError("a message without a sender")
+        to = head.to[0].uri if head.to else room
+        rooms = {identity(each) for each in (room, ANONYMOUS, *also)}
         return cls(
             head.from_.uri,
             head.from_.formal_name,
-            head.to[0].uri if head.to else room,
+            to,
             head.content_type,
             body[head.body_offset :],
             _time(head.date_time),
             next(iter(head.get_all("Message-Type", AGP_NAMESPACE)), ""),
             _file(head.get_all("File-Selector", FILE_NAMESPACE)),
+            identity(to) not in rooms,
         )
 
 

@@ -12,9 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from msrpconf.client.message import Message
-from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.client.message import Message, Person, identity
 from msrpconf.visible import visible, visible_lines
 
 Fragments = list[tuple[str, str]]
@@ -101,6 +99,7 @@ class Rendering:
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self._room = identity(room)
+        self._user = identity(user)
         self._now = now
         self._names = Names(_address(room).rpartition("@")[2])
         self._me = self._names.label(user, name)
@@ -116,8 +115,8 @@ class Rendering:
             who: Fragments = []
         else:
             label = self._names.label(message.sender, message.name)
-            if identity(message.to) != self._room:
-                label += " (only to you)"
+            if message.is_private:
+                label += self._to_whom(message.to)
             colour = crc32(identity(message.sender).encode("utf-8", "replace"))
             who = [(f"class:name-{colour % len(NAME_COLOURS)}", label)]
         if not is_text:
@@ -126,9 +125,20 @@ class Rendering:
             return [time, *(who or [("", "the room")]), ("class:notice", sent)]
         return [time, *who, ("", (": " if who else "") + _body(message.text))]
 
-    def own(self, text: str) -> Fragments:
-        """What we said ourselves."""
-        return [self._time(None), ("class:me", self._me), ("", ": " + _body(text))]
+    def own(self, text: str, to: str | None = None) -> Fragments:
+        """What we said ourselves, to all or only to somebody called `to`."""
+        only = "" if to is None else f" (only to {visible(to)})"
+        return [self._time(None), ("class:me", self._me + only), ("", ": " + _body(text))]
+
+    def label(self, person: Person) -> str:
+        """What somebody is called on the screen."""
+        return self._names.label(person.uri, person.name)
+
+    def _to_whom(self, uri: str) -> str:
+        if identity(uri) == self._user:
+            return " (only to you)"
+        # From another device of our own.
+        return f" (only to {self._names.label(uri, None)})"
 
     def notice(self, text: str, style: str = "notice") -> Fragments:
         """What the program has to say."""
@@ -147,14 +157,6 @@ class Rendering:
 def plain(fragments: Fragments) -> str:
     """The text without its styles."""
     return "".join(text for _, text in fragments)
-
-
-def identity(uri: str) -> str:
-    """What is the same for all spellings of a user's or room's URI."""
-    try:
-        return parse_uri(uri).key
-    except SipSyntaxError:
-        return uri
 
 
 def _address(uri: str) -> str:

@@ -34,3 +34,25 @@ class TimeTests(SynchronousTestCase):
         ):
             with self.subTest(text):
                 self.assertIsNone(told_at(text))
+
+
+class PrivateTests(SynchronousTestCase):
+    def is_private(self, to: str) -> bool:
+        wrapped = f"From: <sip:alice@example.com>\r\nTo: <{to}>\r\n\r\n\r\nhi"
+        contact = "sip:lobby@192.0.2.1:5060;room-domain=conf.example.com"
+        return Message.of("message/cpim", wrapped.encode("ascii"), ROOM, (contact,)).is_private
+
+    def test_what_is_said_to_one(self) -> None:
+        self.assertTrue(self.is_private("sip:bob@example.com"))
+
+    def test_each_name_of_the_room_is_the_room(self) -> None:
+        for to in (
+            ROOM,
+            "sip:lobby@CONF.example.com:5070;transport=tcp",
+            "sip:lobby@192.0.2.1",
+            "sip:anonymous@anonymous.invalid",
+        ):
+            self.assertFalse(self.is_private(to), to)
+
+    def test_text_without_a_wrapper(self) -> None:
+        self.assertFalse(Message.of("text/plain", b"hi", ROOM).is_private)

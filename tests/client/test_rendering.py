@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,7 +56,12 @@ class MessageTests(RenderingCase):
         )
 
     def test_a_private_message_is_marked(self) -> None:
-        self.assertEqual(self.shown(text("hi", to=ALICE)), "09:25 Bob (only to you): hi")
+        private = evolve(text("hi", to=ALICE), is_private=True)
+        self.assertEqual(self.shown(private), "09:25 Bob (only to you): hi")
+
+    def test_a_private_message_from_another_device_of_ours(self) -> None:
+        private = evolve(text("hi", to="sip:carol@example.net"), is_private=True)
+        self.assertEqual(self.shown(private), "09:25 Bob (only to carol@example.net): hi")
         self.assertEqual(self.shown(text("hi", to="sip:lobby@EXAMPLE.com:5060")), "09:25 Bob: hi")
 
     def test_what_the_room_says_has_no_name(self) -> None:

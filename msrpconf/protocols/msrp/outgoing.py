@@ -9,6 +9,7 @@ writes (see `Session.forward`): no octet of a body is copied for a recipient.
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from collections.abc import Sequence
 
 from msrpconf.protocols.msrp.frame import Continuation, new_transaction
@@ -18,6 +19,10 @@ MAX_UNINTERRUPTED = 2048
 
 PROMPT = 32768
 """Octets of a message that keep their place in a queue; what follows them may be overtaken."""
+
+
+MAX_NICKNAME = 1023
+"""Octets of a nickname (RFC 7701 §7.1)."""
 
 
 class OutgoingFrame:
@@ -113,6 +118,20 @@ def bodiless_send(message_id: bytes) -> OutgoingFrame:
     """The SEND without a body that binds a session to a connection (RFC 4975 §5.4, §7.1)."""
     middle = b"Message-ID: %b\r\nByte-Range: 1-0/0\r\n" % message_id
     return OutgoingFrame(b"SEND", new_transaction(), middle, Continuation.COMPLETE)
+
+
+def nickname_frame(nickname: str) -> OutgoingFrame:
+    """The NICKNAME request that asks for a nickname; an empty one gives it up (RFC 7701 §7.1).
+
+    Raises ValueError for what cannot stand in a header.
+    """
+    if any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in nickname):
+        raise ValueError("a nickname is one line of text, without control characters")
+    quoted = nickname.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8")
+    if len(quoted) > MAX_NICKNAME:
+        raise ValueError(f"a nickname has {MAX_NICKNAME} octets at most")
+    middle = b'Use-Nickname: "%b"\r\n' % quoted
+    return OutgoingFrame(b"NICKNAME", new_transaction(), middle, Continuation.COMPLETE)
 
 
 def report_frame(

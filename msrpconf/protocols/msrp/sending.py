@@ -17,6 +17,7 @@ from msrpconf.protocols.msrp.outgoing import (
     abort_frame,
     bodiless_send,
     new_message_id,
+    nickname_frame,
     send_frame,
 )
 from msrpconf.protocols.msrp.session import Session
@@ -74,8 +75,19 @@ class MessageSender:
         sending.position = 1
         return sending.done
 
+    def use_nickname(self, nickname: str) -> Deferred[None]:
+        """Send NICKNAME (RFC 7701 §7.1); done when the peer has granted it.
+
+        Fails with `SendError`. Raises ValueError for what can be no nickname.
+        """
+        frame = nickname_frame(nickname)
+        sending = _Sending(self, b"", b"")
+        if not self._forward(sending, frame):
+            sending.fail(SendError(481, "the session has no connection"))
+        return sending.done
+
     def response_received(self, head: Head) -> None:
-        """The peer answered a SEND."""
+        """The peer answered a request."""
         sending = self._waiting.pop(head.transaction, None)
         if sending is None:
             return

@@ -1,0 +1,133 @@
+"""What two people do with the client library, besides talking."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredQueue, inlineCallbacks
+
+from msrpconf.client import Chat, Message, Person, SendError
+from tests.scenarios.embedded import EmbeddedServerTestCase
+
+Story = Generator[Deferred[Any], Any, None]
+
+
+class Visitor:
+    """Somebody in the room, and queues of what they are told."""
+
+    chat: Chat
+
+    def __init__(self) -> None:
+        self.hears: DeferredQueue[Message] = DeferredQueue()
+        self.told: DeferredQueue[Message] = DeferredQueue()
+        self.files: DeferredQueue[Message] = DeferredQueue()
+        self.typing: DeferredQueue[tuple[Person, bool]] = DeferredQueue()
+        self.ended: DeferredQueue[str] = DeferredQueue()
+
+
+class ClientTestCase(EmbeddedServerTestCase):
+    @inlineCallbacks
+    def enters(
+        self, user: str, room: str | None = None, tls: bool = False, **options: Any
+    ) -> Generator[Deferred[Any], Any, Visitor]:
+        """Somebody joins the room."""
+        visitor = Visitor()
+        visitor.chat = yield self.agent(user, **options).join(
+            room or self.room(),
+            on_message=visitor.hears.put,
+            on_notice=visitor.told.put,
+            on_file=visitor.files.put,
+            on_typing=lambda person, active: visitor.typing.put((person, active)),
+            on_ended=visitor.ended.put,
+            tls=tls,
+        )
+        return visitor
+
+
+class SpeakingStories(ClientTestCase):
+    @inlineCallbacks
+    def test_a_private_message(self) -> Story:
+        alice = yield self.enters("alice", display_name="Alice")
+        bob = yield self.enters("bob")
+        carol = yield self.enters("carol")
+        yield alice.chat.send_private("sip:bob@example.com", "psst")
+        yield alice.chat.send_private("bob@example.com", "bare")
+        yield alice.chat.send("for all")
+
+        for text, private in (("psst", True), ("bare", True), ("for all", False)):
+            message = yield bob.hears.get()
+            self.assertEqual((message.text, message.is_private), (text, private))
+            self.assertEqual(message.person, Person("sip:alice@example.com", "Alice"))
+        message = yield carol.hears.get()
+        self.assertEqual(message.text, "for all")
+
+    @inlineCallbacks
+    def test_a_private_message_that_goes_nowhere(self) -> Story:
+        alice = yield self.enters("alice")
+        plain = yield self.enters("paul", plain=True)
+        for who, to, status in (
+            (alice, "sip:nobody@example.com", 404),
+            (alice, "sip:paul@example.com", 428),
+            (alice, "sip:<>", 400),
+            (plain, "sip:alice@example.com", 415),
+        ):
+            error = yield self.assertFailure(who.chat.send_private(to, "psst"), SendError)
+            self.assertEqual(error.status, status, to)
+
+    @inlineCallbacks
+    def test_nicknames(self) -> Story:
+        alice = yield self.enters("alice")
+        bob = yield self.enters("bob")
+        yield alice.chat.use_nickname('Ally "the great"')
+        self.assertEqual(alice.chat.nickname, 'Ally "the great"')
+        notice = yield bob.told.get()
+        self.assertEqual(
+            notice.text, 'alice@example.com is now Ally "the great" <alice@example.com>'
+        )
+        self.assertEqual(notice.kind, "status")
+        yield alice.chat.send("hi")
+        message = yield bob.hears.get()
+        self.assertEqual(message.name, 'Ally "the great"')
+
+        for name, status in (('ally "THE great"', 425), ("a\r\nTo: b", 424), ("x" * 2000, 424)):
+            error = yield self.assertFailure(bob.chat.use_nickname(name), SendError)
+            self.assertEqual(error.status, status)
+        self.assertIsNone(bob.chat.nickname)
+        yield alice.chat.use_nickname("")
+        self.assertIsNone(alice.chat.nickname)
+        yield bob.chat.use_nickname('ally "THE great"')
+
+    @inlineCallbacks
+    def test_typing(self) -> Story:
+        alice = yield self.enters("alice")
+        bob = yield self.enters("bob")
+        bob.chat.typing()
+        bob.chat.typing()
+        who, active = yield alice.typing.get()
+        self.assertEqual((who.uri, active), ("sip:bob@example.com", True))
+        yield bob.chat.send("hi")
+        who, active = yield alice.typing.get()
+        self.assertEqual((who.uri, active), ("sip:bob@example.com", False))
+        message = yield alice.hears.get()
+        self.assertEqual(message.text, "hi")
+        bob.chat.typing()
+        bob.chat.stop_typing()
+        changes = [(yield alice.typing.get())[1], (yield alice.typing.get())[1]]
+        self.assertEqual(changes, [True, False])
+        self.assertEqual(alice.hears.pending, [])
+
+
+class SparseRoomStories(ClientTestCase):
+    server_keys = "[conference]\nnicknames = false\nprivate_messages = false\n"
+
+    @inlineCallbacks
+    def test_what_a_room_does_not_have(self) -> Story:
+        alice = yield self.enters("alice")
+        self.assertEqual(alice.chat.features, frozenset())
+        error = yield self.assertFailure(alice.chat.use_nickname("Ally"), SendError)
+        self.assertEqual(error.status, 403)
+        error = yield self.assertFailure(
+            alice.chat.send_private("sip:alice@example.com", "psst"), SendError
+        )
+        self.assertEqual(str(error), "403 private messages are off in this room")
