@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_ASSIGNED = 10000
 """Users that one room knows a role of, users whom it has muted, and users whom it lets in."""
 
-_WHOLE_DOMAIN = "sip:*@"
+# Not the key of any URI: who is called "*" is not everybody.
+_WHOLE_DOMAIN = "*@"
 
 log = Logger()
 
@@ -65,7 +66,7 @@ class Roles:
     """The roles of a room's users, and to whom the room is open.
 
     `assigned` has users by the canonical form of a URI of theirs, and whole domains
-    as ``sip:*@example.com``, which can be members, visitors or banned. `others` is
+    as ``*@example.com``, which can be members, visitors or banned. `others` is
     the role of everybody else. Who is `muted` is a visitor meanwhile, but for owners.
     A `members_only` room lets in who has been assigned a role; a `locked` room lets in
     nobody new but moderators and owners; both let in who was `invited` by these.
@@ -137,13 +138,16 @@ class Roles:
 
 
 def user_key(text: str) -> str:
-    """The canonical form of who is written in a list of users: a URI, ``sip:*@example.com``.
+    """The canonical form of who is written in a list of users: a URI, or a whole domain.
 
-    Raises `SipSyntaxError`.
+    That is ``*@example.com``, with ``sip:`` before it or not. Raises `SipSyntaxError`.
     """
-    uri = parse_uri(text)
-    if isinstance(uri, SipURI) and uri.user is None:
-        raise SipSyntaxError(f"no user in {text!r}: a whole domain is sip:*@{uri.host}")
+    uri = parse_uri(f"sip:{text}" if text.startswith(_WHOLE_DOMAIN) else text)
+    if isinstance(uri, SipURI):
+        if uri.user is None:
+            raise SipSyntaxError(f"no user in {text!r}: a whole domain is *@{uri.host}")
+        if uri.user == "*":
+            return _domain_of(uri.key)
     return uri.key
 
 

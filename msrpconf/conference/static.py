@@ -119,7 +119,7 @@ def assigned(users: Mapping[str, Role]) -> dict[str, Role]:
         except SipSyntaxError as error:
             raise StaticRoomError(
                 f"roles: {error}; expected a URI such as sip:alice@example.com,"
-                " or sip:*@example.com for a whole domain"
+                " or *@example.com for a whole domain"
             ) from None
         if len(key) > MAX_URI:
             raise StaticRoomError(f"roles: {key[:40]}...: {MAX_URI} characters at most")

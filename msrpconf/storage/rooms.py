@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from twisted.internet.defer import Deferred
 
 from msrpconf.conference.roles import Role, Roles
-from msrpconf.conference.static import StaticRoom, StaticRoomError
+from msrpconf.conference.static import StaticRoom, StaticRoomError, assigned
 from msrpconf.overrides import read_overrides, write_overrides
 from msrpconf.storage.database import Database, batches
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomChanged, RoomExists
@@ -124,7 +124,7 @@ def _record(row: Mapping[str, Any], users: Mapping[str, str]) -> StaticRoom:
         row["display_text"],
         row["free_text"],
         Roles(
-            {user: Role.parse(role) for user, role in users.items()},
+            assigned({user: Role.parse(role) for user, role in users.items()}),
             Role.parse(row["others"]),
             members_only=bool(row["members_only"]),
             locked=bool(row["locked"]),
@@ -155,7 +155,8 @@ def _create(connection: Connection, room: StaticRoom, now: float) -> StaticRoom:
         raise RoomExists(f"{key} is set up already")
     if _count(connection) >= MAX_ROOMS:
         raise StaticRoomError(f"there are {MAX_ROOMS} static rooms already, and that is the most")
-    room = evolve(room, created=now, changed=now, revision=revision)
+    roles = _canonical(room.roles)
+    room = evolve(room, roles=roles, created=now, changed=now, revision=revision)
     connection.execute(insert(rooms).values(room=key, **_columns(room)))
     _assign(connection, room)
     return room
@@ -168,7 +169,8 @@ def _change(
     key = room.key
     _check_revision(connection, key, revision)
     created = connection.scalar(select(rooms.c.created).where(rooms.c.room == key)) or now
-    room = evolve(room, created=created, changed=now, revision=new_revision)
+    roles = _canonical(room.roles)
+    room = evolve(room, roles=roles, created=created, changed=now, revision=new_revision)
     connection.execute(update(rooms).where(rooms.c.room == key).values(_columns(room)))
     connection.execute(delete(members).where(members.c.room == key))
     _assign(connection, room)
@@ -181,6 +183,11 @@ def _delete(connection: Connection, key: str, revision: int | None) -> None:
     # The room first: who adds to its history holds its row, and is done then.
     for table in (rooms, members, history):
         connection.execute(delete(table).where(table.c.room == key))
+
+
+def _canonical(roles: Roles) -> Roles:
+    """The same with users as they are compared, whoever wrote them."""
+    return evolve(roles, assigned=assigned(roles.assigned))
 
 
 def _next_revision(connection: Connection) -> int:

@@ -30,13 +30,15 @@ class RoleTests(SynchronousTestCase):
     def test_user_keys(self) -> None:
         self.assertEqual(user_key("sips:Alice@HOME.com:5061;transport=tls"), "sip:Alice@home.com")
         self.assertEqual(user_key("tel:+1-555-1234"), "tel:+15551234")
-        self.assertTrue(is_whole_domain(user_key("sip:*@Home.com")))
+        for whole in ("sip:*@Home.com", "*@home.com", "sips:%2A@home.com:5061"):
+            self.assertEqual(user_key(whole), "*@home.com")
+        self.assertTrue(is_whole_domain("*@home.com"))
         self.assertFalse(is_whole_domain(user_key("sip:a@home.com")))
-        for wrong in ("sip:home.com", "alice", "", "*@home.com"):
+        for wrong in ("sip:home.com", "alice", "", "*@", "*", "*@a b"):
             self.assertRaises(SipSyntaxError, user_key, wrong)
 
     def test_by_any_uri_that_is_vouched_for(self) -> None:
-        roles = Roles({"tel:+15551234": OWNER, "sip:*@home.com": MEMBER})
+        roles = Roles({"tel:+15551234": OWNER, "*@home.com": MEMBER})
         self.assertIs(roles.of(user("sip:alice@home.com")), MEMBER)
         self.assertIs(roles.of(user("sip:x@y.z", "sip:alice@home.com", "tel:+15551234")), OWNER)
         self.assertIs(roles.of(user("sip:alice@home.com", "sip:eve@away.com")), Role.PARTICIPANT)
@@ -46,9 +48,9 @@ class RoleTests(SynchronousTestCase):
     def test_users_before_domains_and_banned_before_allowed(self) -> None:
         roles = Roles(
             {
-                "sip:*@home.com": BANNED,
+                "*@home.com": BANNED,
                 "sip:alice@home.com": MEMBER,
-                "sip:*@away.com": MEMBER,
+                "*@away.com": MEMBER,
                 "sip:eve@away.com": BANNED,
                 "tel:+15551234": OWNER,
             }
@@ -59,6 +61,14 @@ class RoleTests(SynchronousTestCase):
         self.assertIs(roles.of(user("sip:eve@away.com")), BANNED)
         self.assertIs(roles.of(user("sip:eve@away.com", "sip:alice@home.com")), BANNED)
         self.assertIs(roles.of(user("sip:a@b.c", "sip:eve@away.com", "tel:+15551234")), OWNER)
+
+    def test_who_is_called_everybody_is_not(self) -> None:
+        star = user("sip:*@home.com")
+        for role in (BANNED, OWNER):
+            roles = Roles().assign(star.proven, role)
+            self.assertIs(roles.of(star), role)
+            self.assertIs(roles.of(user("sip:alice@home.com")), Role.PARTICIPANT)
+        self.assertIs(Roles({"*@home.com": BANNED}).of(star), BANNED)
 
     def test_muted(self) -> None:
         roles = Roles({"sip:alice@home.com": OWNER, "sip:eve@home.com": BANNED})

@@ -22,7 +22,7 @@ LOBBY = StaticRoom(
     "The lobby",
     "Come in\nand talk",
     Roles(
-        {"sip:alice@home.com": Role.OWNER, "sip:*@home.com": Role.MEMBER, "tel:+1555": Role.BANNED},
+        {"sip:alice@home.com": Role.OWNER, "*@home.com": Role.MEMBER, "tel:+1555": Role.BANNED},
         Role.VISITOR,
         members_only=True,
         locked=True,
@@ -134,6 +134,17 @@ class RoomStoreTests(DatabaseTestCase):
         await self.fails(StaticRoomError, store.create(OTHER), "there are 1 static rooms already")
         self.patch(stored, "MAX_ROOMS", 0)
         await self.fails(DatabaseError, store.changes(0, {}), "it has 1 static rooms, and 0")
+
+    async def test_users_are_written_as_they_are_compared(self) -> None:
+        store = await self.store()
+        users = {"sips:Bob@HOME.com:5061": Role.OWNER, "sip:*@Home.com": Role.BANNED}
+        room = await store.create(evolve(LOBBY, roles=Roles(users)))
+        expected = {"sip:Bob@home.com": Role.OWNER, "*@home.com": Role.BANNED}
+        self.assertEqual(room.roles.assigned, expected)
+        users = {"nobody": Role.OWNER}
+        await self.fails(StaticRoomError, store.change(evolve(room, roles=Roles(users))), "a URI")
+        (seen,) = (await self.changes(store)).changed
+        self.assertEqual(seen, room)
 
     async def test_settings_are_bounded(self) -> None:
         store = await self.store()
