@@ -198,7 +198,7 @@ def host(value: object) -> str:
 
 
 def proxy(value: object) -> SipURI:
-    """The URI of a SIP proxy, with the `lr` that a route to it has."""
+    """The URI of a SIP proxy."""
     expected = 'a SIP URI without a user, such as "sip:proxy.example.com;transport=tcp"'
     if not isinstance(value, str):
         raise UnexpectedValue(expected, value)
@@ -209,7 +209,7 @@ def proxy(value: object) -> SipURI:
         raise UnexpectedValue(expected, value) from None
     if uri.user is not None or uri.headers:
         raise UnexpectedValue(expected, value)
-    return uri.with_parameters(("lr", None))
+    return uri
 
 
 def option_tag(text: str) -> str:

@@ -47,6 +47,7 @@ class LoadTests(SynchronousTestCase):
             max_transactions = 7
             [focus]
             ack_timeout = 1.5
+            outbound_proxy = "sip:192.0.2.10:5080;transport=tcp"
             [server]
             name = "east-1"
             listen = ["tcp:0.0.0.0:2855", "tls:0.0.0.0:2856"]
@@ -110,6 +111,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((sip.contact, sip.address), ("address", "2001:db8::1"))
         self.assertEqual((sip.require, sip.max_transactions), (("gruu", "timer"), 7))
         self.assertEqual(config.focus.ack_timeout, 1.5)
+        self.assertEqual(str(config.focus.outbound_proxy), "sip:192.0.2.10:5080;transport=tcp")
         self.assertEqual(server.name, "east-1")
         self.assertEqual(
             server.listen, (Address("tcp", "0.0.0.0", 2855), Address("tls", "0.0.0.0", 2856))
@@ -211,6 +213,19 @@ class ErrorTests(SynchronousTestCase):
             "zzz = 1",
             "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
             " [database], [tls]",
+        )
+
+    def test_a_proxy(self) -> None:
+        expected = 'a SIP URI without a user, such as "sip:proxy.example.com;transport=tcp"'
+        for value in ('"proxy.example.com"', '"sip:me@proxy.example.com"', '"tel:+1"', "5"):
+            self.refused(
+                f"[focus]\noutbound_proxy = {value}",
+                f"[focus] outbound_proxy: expected {expected}; found {value}",
+            )
+        self.refused(
+            '[focus]\noutbound_proxy = "sip:proxy.example.com;transport=sctp"',
+            f"[focus] outbound_proxy: expected {expected}; "
+            'found "sip:proxy.example.com;transport=sctp"',
         )
 
     def test_components_of_later_versions(self) -> None:

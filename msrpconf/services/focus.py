@@ -356,15 +356,15 @@ class Focus:
             return self.sender.send(request, flow)
         room = SipURI.parse(conference)
         request.headers.remove(CONFERENCE)
-        settings = self.settings
-        if settings.outbound_proxy is not None and "Route" not in request.headers:
-            request.headers.add("Route", f"<{settings.outbound_proxy}>")
+        # Without a Route, which some proxies take from nobody who begins something.
+        proxy = self.settings.outbound_proxy if "Route" not in request.headers else None
 
         def introduced(address: Address) -> Request:
             here = self.address_towards(address)
-            return introduce(request, room, here, settings.contact)
+            by_proxy = proxy is not None or "Route" in request.headers
+            return introduce(request, room, here, self.settings.contact, by_proxy)
 
-        return self.sender.send(request, flow, introduced)
+        return self.sender.send(request, flow, introduced, proxy)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""

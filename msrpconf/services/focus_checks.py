@@ -58,8 +58,8 @@ class FocusSettings:
     `domains` are the conference domains that are served, ``*`` for any; `trusted`
     the networks of the proxies whose requests are taken; `require` the extensions
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
-    ``address`` (see `Focus`); `outbound_proxy`, with `lr`, is where requests go that
-    begin something.
+    ``address`` (see `Focus`); `outbound_proxy` is where requests go that begin
+    something.
     """
 
     domains: tuple[str, ...] = ("*",)

@@ -25,15 +25,15 @@ def room_at(room: SipURI, here: Address) -> SipURI:
     return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
 
 
-def introduce(request: Request, room: SipURI, here: Address, form: str) -> Request:
+def introduce(request: Request, room: SipURI, here: Address, form: str, by_proxy: bool) -> Request:
     """A room's request to somebody in no dialog, with the URI by which they reach the room.
 
     That is the Contact, and the Refer-To of an invitation. It is the room's own where
     a proxy is asked to carry the request, which will carry the answer, too; to whom we
     send straight it is our address `here`. `form` decides otherwise, as for `Focus`.
     """
-    by_proxy = form == "auto" and "Route" in request.headers
-    target = str(room if form == "conference" or by_proxy else room_at(room, here))
+    as_itself = form == "conference" or (form == "auto" and by_proxy)
+    target = str(room if as_itself else room_at(room, here))
     copy = request.copy()
     copy.headers.set("Contact", contact_of_room(target))
     if request.method == "REFER":

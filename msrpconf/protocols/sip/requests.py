@@ -38,12 +38,14 @@ class RequestSender:
         request: Request,
         flow: Flow | None = None,
         for_address: Callable[[Address], Request] | None = None,
+        proxy: URI | None = None,
     ) -> Generator[Deferred[Any], Any, Response]:
         """Send a request, over `flow` while that is alive; give its final response.
 
-        `for_address` gives it the form in which it goes to an address. The next address is
-        tried where one could not be sent to, or answers 503. What nobody takes gets a 503 of
-        our own making, what nobody answers a 408.
+        `for_address` gives it the form in which it goes to an address; `proxy` is where it
+        goes instead of where it says (RFC 3261 §8.1.2: an alternate destination). The next
+        address is tried where one could not be sent to, or answers 503. What nobody takes
+        gets a 503 of our own making, what nobody answers a 408.
         """
         if flow is not None and self._is_alive(flow):
             transaction = self._layer.request(request, flow.peer, flow)
@@ -51,7 +53,7 @@ class RequestSender:
             if transaction.error is None:
                 return over_flow
         try:
-            addresses = yield self._locate(next_hop(request))
+            addresses = yield self._locate(proxy or next_hop(request))
         except LocateError as error:
             return request.response(503, f"No way to {request.uri}: {error}")
         response: Response = request.response(503, f"No address for {request.uri}")
