@@ -262,7 +262,7 @@ class MsrpConnection(StreamWriter):
         self._stop_timer()
         self._bound[session] = None
         self._bound_ever += 1
-        self._shared = self._bound_ever > 1
+        self.shared = self._bound_ever > 1
         session.suffix = b".%d" % self._bound_ever
         session.bind(self)
 

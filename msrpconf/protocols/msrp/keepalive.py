@@ -38,6 +38,7 @@ class Watched(Protocol):
     """A connection, as far as this needs it."""
 
     heard: bool
+    deaf: bool
     wrote: bool
     quiet: int
     asked: bool
@@ -78,7 +79,9 @@ class ConnectionKeeper:
         self._timer = None
         # Some go while we look.
         for connection in tuple(self._connections):
-            if connection.heard or (connection.wrote and not connection.asked):
+            # What the peer says while it is not read from is heard later.
+            heard = connection.heard or connection.deaf
+            if heard or (connection.wrote and not connection.asked):
                 connection.quiet = 0
                 connection.asked = False
             else:

@@ -94,6 +94,10 @@ class StreamWriter(protocol.Protocol):
         """Whether this is TLS."""
         self.wrote = False
         """Whether anything was written since somebody set this to False."""
+        self.deaf = False
+        """Whether the peer is not read from at the moment."""
+        self.shared = False
+        """Whether several sessions have been served here: transactions need names of their own."""
         self._flusher = flusher
         self._trace = trace
         self._stream: StreamTransport
@@ -102,8 +106,6 @@ class StreamWriter(protocol.Protocol):
         self._open = False
         # Whether the transport is to be closed once nothing waits any more.
         self._closing = False
-        # Whether several sessions have been served here: transactions need names of their own.
-        self._shared = False
         self._ready: deque[Session] = deque()
         self._answers: list[bytes] = []
         self._answers_size = 0
@@ -112,7 +114,6 @@ class StreamWriter(protocol.Protocol):
         self._stalled = False
         self._producing = False
         self._registering = False
-        self._reading_paused = False
         # Who does not want the peer to be read from.
         self._holders: set[Hashable] = set()
 
@@ -182,7 +183,7 @@ class StreamWriter(protocol.Protocol):
             self._flushing = False
         if self._closing:
             self._lose()
-        elif self._reading_paused and not self._holders:
+        elif self.deaf and not self._holders:
             self._resume_reading()
 
     def _gather(self) -> tuple[list[bytes], int]:
@@ -195,7 +196,7 @@ class StreamWriter(protocol.Protocol):
             self._answers = []
             self._answers_size = 0
         ready = self._ready
-        shared = self._shared
+        shared = self.shared
         while ready and size < BATCH and len(buffers) + 4 <= MAX_BUFFERS:
             session = ready.popleft()
             paths = session.paths
@@ -242,7 +243,7 @@ class StreamWriter(protocol.Protocol):
             # A transport does not close while a producer may still write.
             self._producing = False
             self._stream.unregisterProducer()
-        if self._reading_paused:
+        if self.deaf:
             # TLS closes by an exchange, for which it must read.
             self._resume_reading()
         self._stream.loseConnection()
@@ -256,16 +257,16 @@ class StreamWriter(protocol.Protocol):
         """`holder` has no more reason not to read from the peer."""
         self._holders.discard(holder)
         waiting = self._holders or self._answers_size > MAX_ANSWERS
-        if self._reading_paused and self._open and not waiting:
+        if self.deaf and self._open and not waiting:
             self._resume_reading()
 
     def _pause_reading(self) -> None:
-        if not self._reading_paused and self._open:
-            self._reading_paused = True
+        if not self.deaf and self._open:
+            self.deaf = True
             self._stream.pauseProducing()
 
     def _resume_reading(self) -> None:
-        self._reading_paused = False
+        self.deaf = False
         self._stream.resumeProducing()
 
     # From the transport, of which this is the producer.

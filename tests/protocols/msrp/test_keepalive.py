@@ -144,6 +144,22 @@ class KeepAliveTests(KeepAliveCase):
         self.assertEqual(self.heard(), [])
         self.assertFalse(self.transport.disconnected)
 
+    def test_who_is_not_read_from_is_not_given_up(self) -> None:
+        """What it says waits in the kernel: its answer, too, where it was asked before."""
+        self.bind()
+        self.connection.hold(self)
+        self.wait(300)
+        self.assertFalse(self.transport.disconnected)
+        self.connection.release(self)
+        self.wait(66)
+        self.assertEqual(self.heard(), ["SEND"])
+        self.connection.hold(self)
+        self.wait(300)
+        self.assertFalse(self.transport.disconnected)
+        self.connection.release(self)
+        self.wait(66 + 30)
+        self.assertTrue(self.transport.disconnected)
+
     def test_not_asked_before_the_path_is_known(self) -> None:
         """Of an INVITE without an offer, whose answer has not come."""
         self.session.remote_path = b""

@@ -207,10 +207,10 @@ class SocketTests(LoopbackCase):
         self.alice.pause()
         count = 20000
         self.alice.say(send(b"x", failure=b"yes") * count)
-        await self.until(lambda: self.connection._reading_paused and self.connection._stalled)
+        await self.until(lambda: self.connection.deaf and self.connection._stalled)
         for _ in range(50):
             await deferLater(self.reactor, 0)
-        self.assertTrue(self.connection._reading_paused)
+        self.assertTrue(self.connection.deaf)
         self.assertLess(len(self.handler.messages), count)
         self.assertLess(self.connection._answers_size + self.buffered(), 4 * MAX_ANSWERS)
         self.alice.resume()
