@@ -63,8 +63,9 @@ def deliver(
                 if session is not own and not session.forward(frame):
                     missed += 1
         else:
+            octets = _octets(frames)
             for session in listeners:
-                if session is not own and not all(map(session.forward, frames)):
+                if session is not own and not session.forward_all(frames, octets):
                     missed += 1
         tally.undelivered += missed
         reached += len(listeners) - missed - (own in listeners)
@@ -87,15 +88,16 @@ def begin_transfer(
             continue
         shift = rendition.shift
         total = None if piece.total is None else piece.total + shift
-        if reception.max_size is not None and (total or 0) > reception.max_size:
+        body = rendition.prefix + data[rendition.skip :]
+        if reception.max_size is not None and max(total or 0, len(body)) > reception.max_size:
             tally.undelivered += len(listeners)
             continue
-        body = rendition.prefix + data[rendition.skip :]
         frames = _frames(message_id, rendition, reception, body, 1, total, piece.flag)
+        octets = _octets(frames)
         got = [
             _Recipient(session)
             for session in listeners
-            if session is not own and all(map(session.forward, frames))
+            if session is not own and session.forward_all(frames, octets)
         ]
         tally.undelivered += len(listeners) - len(got) - (own in listeners)
         copies.append(_Copy(reception, rendition, got))
@@ -132,6 +134,10 @@ def _frames(
     return frames
 
 
+def _octets(frames: list[OutgoingFrame]) -> int:
+    return sum(frame.size for frame in frames)
+
+
 class _Recipient:
     """Somebody who gets a message in chunks, on the connection that it began on."""
 
@@ -141,12 +147,10 @@ class _Recipient:
         self.session = session
         self.connection = session.connection
 
-    def forward(self, frames: list[OutgoingFrame]) -> bool:
+    def forward(self, frames: list[OutgoingFrame], octets: int) -> bool:
         """Queue chunks; False once the connection is another, or the queue is full."""
         session = self.session
-        if session.connection is not self.connection:
-            return False
-        return all(session.forward_more(frame) for frame in frames)
+        return session.connection is self.connection and session.forward_more(frames, octets)
 
 
 class _Copy:
@@ -214,7 +218,8 @@ class Transfer:
                 None if total is None else total + shift,
                 piece.flag,
             )
-            missed = [each for each in copy.recipients if not each.forward(frames)]
+            octets = _octets(frames)
+            missed = [each for each in copy.recipients if not each.forward(frames, octets)]
             if missed:
                 self._leave_behind(copy, missed, start)
         if last:
@@ -229,6 +234,8 @@ class Transfer:
         self._tally.undelivered += len(missed)
         gone = set(missed)
         copy.recipients = [each for each in copy.recipients if each not in gone]
+        for each in missed:
+            self._pacing.wait_no_more(each.session)
 
     def drop(self, sessions: Collection[Session]) -> None:
         """Send no more of the message to those."""

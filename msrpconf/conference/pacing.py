@@ -29,7 +29,10 @@ PATIENCE_SHARE = 0.05
 """Of the time that the transfer took so far, what is added to that."""
 
 PATIENCE_ALONE = 30.0
-"""Seconds after which a transfer whose recipients are all stalled is given up."""
+"""Seconds after which a transfer whose recipients are all stalled is given up.
+
+Not on a connection that several sessions share: there others would wait as well.
+"""
 
 SLOWEST = 16384
 """Octets per second: who takes fewer is stalled."""
@@ -38,7 +41,7 @@ SLOWEST = 16384
 class Pacing:
     """Holds the sender of one message while recipients are behind.
 
-    `drop` is called with those who are stalled.
+    `drop` is called with those who are stalled, and calls `wait_no_more` for each.
     """
 
     __slots__ = (
@@ -71,7 +74,7 @@ class Pacing:
         for session in behind:
             if session not in self._behind:
                 self._behind[session] = session.written
-                session.watch(self._eased)
+                session.watch(self.wait_no_more)
         connection = self._sender.connection
         if self._held is None and connection is not None:
             self._held = connection
@@ -92,30 +95,31 @@ class Pacing:
         stalled = {
             session for session, before in self._behind.items() if session.written - before < enough
         }
-        if stalled.issuperset(transfer.sessions) and now - self._since < PATIENCE_ALONE:
+        if stalled.issuperset(transfer.sessions) and self._may_wait(now - self._since):
             self._arm(transfer)
             return
-        for session in stalled:
-            self._forget(session)
-        if stalled:
-            self._drop(stalled)
+        self._drop(stalled)
         if not self._behind:
-            self._go_on()
             return
         self._since = now
         for session in self._behind:
             self._behind[session] = session.written
         self._arm(transfer)
 
-    def _eased(self, session: Session) -> None:
-        """A recipient's queue is short again, or it has gone."""
+    def _may_wait(self, seconds: float) -> bool:
+        """Whether those who are all stalled may have held up the sender alone for so long."""
+        held = self._held
+        return held is not None and not held.shared and seconds < PATIENCE_ALONE
+
+    def wait_no_more(self, session: Session) -> None:
+        """A recipient's queue is short again, or it has gone, or it was left behind."""
         self._forget(session)
         if not self._behind:
             self._go_on()
 
     def _forget(self, session: Session) -> None:
         if self._behind.pop(session, None) is not None:
-            session.unwatch(self._eased)
+            session.unwatch(self.wait_no_more)
 
     def _go_on(self) -> None:
         timer, self._timer = self._timer, None

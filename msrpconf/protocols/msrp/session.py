@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -108,8 +108,10 @@ class FrameWriter(Protocol):
     """The connection, as far as a session needs it.
 
     `secure`: whether it is TLS. `certificate`: what the peer has presented there, in DER, None
-    for nothing.
+    for nothing. `shared`: whether several sessions are, or were, served on it.
     """
+
+    shared: bool
 
     @property
     def secure(self) -> bool: ...
@@ -222,11 +224,18 @@ class Session:
             self.connection.wake(self)  # type: ignore[union-attr]  # the mark tells
         return True
 
-    def forward_more(self, frame: OutgoingFrame) -> bool:
-        """Queue a further chunk of a message, also while congested; False where it cannot be."""
-        if self.queued + frame.size > self.limits.queue_octets:
+    def forward_all(self, frames: Sequence[OutgoingFrame], octets: int) -> bool:
+        """Queue several frames, of so many octets together: all of them, or none as `forward`."""
+        room = self._queue_messages - len(frames)
+        if self.queued + octets > self._mark or len(self._queue) > room:
+            return self._refuse()
+        return all(map(self.forward_last, frames))
+
+    def forward_more(self, frames: Sequence[OutgoingFrame], octets: int) -> bool:
+        """The same with further chunks of a message, which are taken also while congested."""
+        if self.queued + octets > self.limits.queue_octets:
             return False
-        return self.forward_last(frame)
+        return all(map(self.forward_last, frames))
 
     def forward_last(self, frame: OutgoingFrame) -> bool:
         """Queue a frame even where the queue is full, as the small one that ends a message."""
