@@ -28,7 +28,7 @@ def settle(participant: Participant, agreement: Agreement, settings: ServerSetti
     switched = session.secure != agreement.secure
     moved = session.remote_path not in {b"", agreement.remote_path}
     if switched or moved:
-        session.release()
+        _let_go(participant)
     elif connection is not None and not agreement.trusts(connection):
         log.info(
             "letting go of {user}'s MSRP connection: {why} (Call-ID {call_id})",
@@ -36,13 +36,19 @@ def settle(participant: Participant, agreement: Agreement, settings: ServerSetti
             why=NOT_THE_PEER,
             call_id=participant.dialog.call_id,
         )
-        session.release()
+        _let_go(participant)
     if switched:
         own = session_id(session.local_path).decode("ascii")
         session.local_path = settings.local_path(own, agreement.secure).encode("ascii")
     session.remote_path = agreement.remote_path
     participant.agreement = agreement
     participant.room.update_audience(participant)
+
+
+def _let_go(participant: Participant) -> None:
+    participant.session.release()
+    # What was not read is gone with the connection.
+    participant.stop_congestion_timer()
 
 
 def awaits(session: Session, destination: Destination) -> bool:

@@ -337,9 +337,7 @@ class ConferenceControl:
 
     def msrp_unbound(self, participant: Participant, reason: str) -> None:
         """Somebody's MSRP is gone: it may come back within the grace time."""
-        timer, participant.congestion_timer = participant.congestion_timer, None
-        if timer is not None:
-            timer.cancel()
+        participant.stop_congestion_timer()
         if _awaits_msrp(participant):
             told = " ".join(reason.split()).rstrip(".")
             why = f"MSRP was lost ({told}) and did not come back"
@@ -372,9 +370,7 @@ class ConferenceControl:
 
     def eased(self, participant: Participant, missed: int) -> None:
         """They read again: tell them that they missed something."""
-        timer, participant.congestion_timer = participant.congestion_timer, None
-        if timer is not None:
-            timer.cancel()
+        participant.stop_congestion_timer()
         self._log(f"no longer congested, {missed} messages missed", participant)
         tell(participant, f"Your connection was too slow: you missed {missed} messages")
 

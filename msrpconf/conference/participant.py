@@ -169,6 +169,10 @@ class Participant:
     def stop_timers(self) -> None:
         """Wait for nothing, and bear nothing, any more."""
         self.stop_timer()
+        self.stop_congestion_timer()
+
+    def stop_congestion_timer(self) -> None:
+        """The client reads again, or has another connection: there is nothing to bear."""
         timer, self.congestion_timer = self.congestion_timer, None
         if timer is not None and timer.active():
             timer.cancel()
