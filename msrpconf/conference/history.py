@@ -30,6 +30,9 @@ MAX_OCTETS = 65536
 MAX_ROOM_OCTETS = 4194304
 """Octets of all messages that one room keeps; the oldest go first."""
 
+HEAD_OCTETS = 1024
+"""Octets to reckon with for the heads of a frame, beside those of the message in it."""
+
 _TRANSIENT = frozenset(("application/im-iscomposing+xml", "message/imdn+xml"))
 
 
@@ -53,6 +56,12 @@ class Said:
     def media_type(self) -> str:
         """The type in lower case, without parameters."""
         return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def octets(self) -> int:
+        """What it takes up, heads and all, about."""
+        heads = sum(len(name) + len(value) for name, value in self.content_headers)
+        return len(self.content) + len(self.content_type) + len(self.said_at) + heads
 
     def render(self, room_uri: str) -> Renderer:
         """The forms in which it is sent to who comes later."""
@@ -120,7 +129,7 @@ class History:
 
     def _append(self, said: Said) -> None:
         self._said.append(said)
-        self._octets += len(said.content)
+        self._octets += said.octets
 
     def _trim(self) -> None:
         said = self._said
@@ -128,7 +137,7 @@ class History:
         while said and (
             len(said) > self._messages or said[0].at < oldest or self._octets > MAX_ROOM_OCTETS
         ):
-            self._octets -= len(said.popleft().content)
+            self._octets -= said.popleft().octets
 
     def messages(self) -> list[Said]:
         """What there is, the oldest first."""
@@ -136,39 +145,50 @@ class History:
         return list(self._said)
 
     def replay(self, participant: Participant) -> None:
-        """Send it to somebody who has just come."""
+        """Send it to somebody who has just come: no more than may wait to be written."""
         reception = participant.reception
         if reception is None:
             return
         room = participant.room
-        for said in self.messages():
-            deliver(room, {reception: (participant.session,)}, said.render(room.uri), said.content)
+        session = participant.session
+        messages = self.messages()
+        fits = session.limits.mark // 2
+        for index in range(len(messages), 0, -1):
+            fits -= messages[index - 1].octets + HEAD_OCTETS
+            if fits < 0:
+                messages = messages[index:]
+                break
+        for said in messages:
+            deliver(room, {reception: (session,)}, said.render(room.uri), said.content)
 
 
 class Recorder:
     """Takes a message of several pieces past the history: passes them on and keeps a copy."""
 
-    __slots__ = ("_content", "_keep", "_next", "_octets")
+    __slots__ = ("_content", "_keep", "_next", "_whole")
 
     def __init__(self, first: bytes, next_: MessageSink, keep: Callable[[bytes], None]) -> None:
-        self._content: list[bytes] = [first]
-        self._octets = len(first)
+        self._content = bytearray(first)
+        self._whole = True
         self._next = next_
         self._keep = keep
 
     def piece_received(self, piece: Piece) -> Refusal | None:
         """Pass a piece on; keep the message once it is whole."""
         refusal = self._next.piece_received(piece)
-        self._octets += len(piece.data)
-        if self._octets > MAX_OCTETS or refusal is not None:
-            self._content.clear()
-        else:
-            self._content.append(piece.data)
+        if refusal is not None or len(self._content) + len(piece.data) > MAX_OCTETS:
+            self._give_up()
+        if self._whole:
+            self._content += piece.data
             if piece.flag is Continuation.COMPLETE:
-                self._keep(b"".join(self._content))
+                self._keep(bytes(self._content))
         return refusal
 
     def aborted(self) -> None:
         """The message will not be whole."""
-        self._content.clear()
+        self._give_up()
         self._next.aborted()
+
+    def _give_up(self) -> None:
+        self._whole = False
+        self._content.clear()
