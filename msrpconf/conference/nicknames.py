@@ -118,10 +118,14 @@ class Nicknames:
         if nickname is None or nickname.key in self._owners:
             return
         self._forget(user)
-        self._kept[user] = _Kept(nickname, user, self._clock.seconds() + self._quarantine)
+        now = self._clock.seconds()
+        while self._kept:
+            oldest = next(iter(self._kept.values()))
+            if len(self._kept) < MAX_KEPT and oldest.until > now:
+                break
+            self._forget(oldest.user)
+        self._kept[user] = _Kept(nickname, user, now + self._quarantine)
         self._keepers[nickname.key] = user
-        while len(self._kept) > MAX_KEPT:
-            self._forget(next(iter(self._kept)))
 
     def returned(self, device: Hashable, user: str) -> str | None:
         """A user is back: give the nickname that was kept, if any."""
@@ -135,13 +139,11 @@ class Nicknames:
         owner = self._owners.get(key)
         if owner is not None:
             return owner[0]
-        now = self._clock.seconds()
-        while self._kept:
-            oldest = next(iter(self._kept.values()))
-            if oldest.until > now:
-                break
-            self._forget(oldest.user)
-        return self._keepers.get(key)
+        keeper = self._keepers.get(key)
+        if keeper is not None and self._kept[keeper].until <= self._clock.seconds():
+            self._forget(keeper)
+            return None
+        return keeper
 
     def _take(self, device: Hashable, user: str, nickname: Nickname) -> None:
         self._used[device] = nickname

@@ -91,6 +91,27 @@ class NicknameTests(SynchronousTestCase):
         self.assertEqual(self.use("b", BOB, "ally"), 200)
         self.assertIsNone(self.names.returned("phone", ALICE))
 
+    def test_a_shorter_quarantine(self) -> None:
+        """Who leaves later may be waited for less long."""
+        self.use("phone", ALICE, "Ally")
+        self.names.left("phone", ALICE)
+        self.names.configure((), 10.0)
+        self.use("b", BOB, "Bobby")
+        self.names.left("b", BOB)
+        self.clock.advance(11)
+        self.assertEqual(self.use("c", "sip:carol@example.com", "ally"), 425)
+        self.assertEqual(self.use("c", "sip:carol@example.com", "bobby"), 200)
+
+    def test_what_waits_for_nobody_any_more_is_forgotten(self) -> None:
+        for n in range(5):
+            self.use(f"d{n}", f"sip:u{n}@example.com", f"nick{n}")
+            self.names.left(f"d{n}", f"sip:u{n}@example.com")
+        self.clock.advance(61)
+        self.use("phone", ALICE, "Ally")
+        self.names.left("phone", ALICE)
+        self.assertEqual(list(self.names._kept), [ALICE])
+        self.assertEqual(list(self.names._keepers), ["ally"])
+
     def test_what_is_kept_is_bounded(self) -> None:
         for n in range(MAX_KEPT + 10):
             self.use(f"d{n}", f"sip:u{n}@example.com", f"nick{n}")
