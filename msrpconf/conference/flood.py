@@ -22,7 +22,9 @@ class TokenBucket:
         if not self._rate:
             return True
         now = self._clock.seconds()
-        tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        # A clock that is set back must not take tokens away.
+        gained = max(0.0, now - self._filled) * self._rate
+        tokens = min(self._burst, self._tokens + gained)
         self._filled = now
         if tokens < 1.0:
             self._tokens = tokens

@@ -18,6 +18,16 @@ class TokenBucketTests(SynchronousTestCase):
         clock.advance(100)
         self.assertEqual([bucket.touch() for _ in range(4)], [True] * 3 + [False])
 
+    def test_a_clock_that_is_set_back(self) -> None:
+        clock = Clock()
+        clock.advance(1000)
+        bucket = TokenBucket(clock, 2.0, 3.0)
+        self.assertTrue(bucket.touch())
+        clock.rightNow -= 900
+        self.assertEqual([bucket.touch() for _ in range(3)], [True, True, False])
+        clock.advance(0.5)
+        self.assertTrue(bucket.touch())
+
     def test_no_rate_no_limit(self) -> None:
         bucket = TokenBucket(Clock(), 0, 0)
         self.assertTrue(all(bucket.touch() for _ in range(1000)))
