@@ -78,9 +78,9 @@ def _begin_cpim(room: Room, sender: Participant, piece: Piece) -> MessageSink | 
     render = render_cpim(head, sender.speaker, piece.data if renamed else None)
     if head.media_type == IMDN:
         return _begin_imdn(room, sender, piece, head, render)
+    room.originals.sent(head, identity.key)
     if not room.is_named_by(head.to[0].uri):
         return route_private(room, sender, piece, head, render)
-    room.originals.sent(head, identity.key)
     if not room.history.keeps(head.media_type):
         return _distribute(room, sender, piece, render)
 
@@ -190,6 +190,7 @@ class _Incomplete:
         data = begun.data + piece.data
         begun = Piece(begun.head, begun.message_id, begun.start, data, piece.total, piece.flag)
         result = self._begin(self._room, self._sender, begun)
+        piece.report_body = begun.report_body
         if isinstance(result, Refusal):
             return result
         if isinstance(result, _Incomplete):

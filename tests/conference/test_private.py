@@ -136,6 +136,12 @@ class PrivateTests(PrivateTestCase):
             report.body.split(b"\r\n")[:2],
             [b"From: Alice <sip:alice@home.com>", b"To: <sip:bob@home.com>"],
         )
+        # The same of a message whose head does not come at once.
+        wanted = ((b"Success-Report", b"yes"),)
+        self.alice.say(message[:20], "m2", "1-*/*", MORE, headers=wanted)
+        self.alice.say(message[20:], "m2", "21-*/*", headers=wanted)
+        *_, again = self.alice.connected.hears()
+        self.assertEqual((again.text, again.body), ("REPORT", report.body))
         self.alice.say(cpim("all"), headers=((b"Success-Report", b"yes"),))
         _, report = self.alice.connected.hears()
         self.assertEqual(report.body, b"", "a regular message needs none")

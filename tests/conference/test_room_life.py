@@ -187,6 +187,35 @@ class HistoryTests(TalkTestCase):
         self.carol.connect()
         self.assertEqual(self.carol.hears(), [])
 
+    def test_no_more_than_can_wait_to_be_written(self) -> None:
+        """Who comes is not told to be too slow before it could read anything."""
+        self.room.history.limit(1000, 3600)
+        for number in range(20):
+            self.alice.say(cpim(f"{number:02}" + "x" * 9998))
+            self.carol.hears()
+        erin = self.client("erin")
+        erin.invite()
+        erin.send("ACK")
+        erin.connect_and_hear()
+        self.assertEqual([frame.body[-10000:][:2] for frame in erin.heard], [b"17", b"18", b"19"])
+        self.assertFalse(erin.session.congested)
+        self.assertEqual(self.room.undelivered, 0)
+
+    def test_heads_count_as_well(self) -> None:
+        self.room.history.limit(1000, 3600)
+        content_type = "text/plain\r\nContent-Filler: " + 8000 * "x"
+        for _ in range(600):
+            self.alice.say(cpim("x", content_type=content_type))
+        self.assertLessEqual(len(self.room.history), 4194304 // 8000)
+
+    def test_in_many_pieces(self) -> None:
+        message = cpim("x" * 300)
+        for at, octet in enumerate(message, 1):
+            flag = COMPLETE if at == len(message) else MORE
+            self.alice.say(bytes((octet,)), byte_range=f"{at}-{at}/{len(message)}", flag=flag)
+        (said,) = self.room.history.messages()
+        self.assertEqual(said.content, b"x" * 300)
+
     def test_octets_are_bounded(self) -> None:
         self.room.history.limit(1000, 3600)
         for _ in range(70):
@@ -270,6 +299,17 @@ class NotificationTests(TalkTestCase):
         self.assertIsNone(originals.sender_of("34jk324j"))
         self.assertEqual(originals.sender_of("5999"), "sip:alice@home.com")
 
+    def test_of_a_private_message(self) -> None:
+        zoe = self.joined("alice", "2", types=f"message/cpim {IMDN}")
+        headers = ("NS: imdn <urn:ietf:params:imdn>", "imdn.Message-ID: private")
+        erin = self.joined("erin", attributes="chatroom:private-messages")
+        self.alice.say(cpim("psst", to=("<sip:erin@home.com>",), headers=headers))
+        self.assertEqual((self.alice.told(), len(erin.hears())), (["200 OK"], 1))
+        erin.say(self.notification("private").replace(b"sip:bob", b"sip:erin"))
+        self.assertEqual(erin.told(), ["200 OK"])
+        self.assertEqual(len(zoe.hears()), 1)
+        self.assertNobodyHears()
+
     def test_an_identifier_is_not_taken_over(self) -> None:
         headers = ("NS: imdn <urn:ietf:params:imdn>", "imdn.Message-ID: 34jk324j")
         self.bob.say(cpim("Hi", from_="<sip:bob@home.com>", headers=headers))
@@ -326,6 +366,14 @@ class LimitTests(TalkTestCase):
         self.assertEqual(len(self.bob.hears()), 2)
         self.assertEqual(self.room.undelivered, 1)
 
+    def test_not_more_than_a_client_takes_of_what_has_no_length(self) -> None:
+        erin = self.joined("erin", attributes="max-size:1000")
+        message = cpim(2000 * "a")
+        self.alice.say(message[:1500], byte_range="1-*/*", flag=MORE)
+        self.alice.say(message[1500:], byte_range="1501-*/*")
+        self.assertEqual(erin.hears(), [])
+        self.assertEqual(len(self.bob.hears()), 2)
+
 
 class CongestionTests(TalkTestCase):
     """A client that does not read is its own problem (RFC 7701 §6.4)."""
@@ -360,6 +408,17 @@ class CongestionTests(TalkTestCase):
         (bye,) = self.channel.requests
         self.assertIn("did not read messages for 120 s", bye.headers.get("Reason") or "")
         self.assertEqual(self.clock.getDelayedCalls()[1:], [])
+
+    def test_a_new_path_is_a_new_beginning(self) -> None:
+        """What was not read went with the old connection; nobody is sent out for that."""
+        self.stall()
+        self.bob.path = self.bob.path.replace(":7654", ":7655")
+        self.bob.invite()
+        self.bob.send("ACK")
+        self.bob.connect()
+        self.assertAllIsWell()
+        self.clock.advance(120)
+        self.assertEqual(self.channel.requests, [])
 
     def test_a_connection_that_breaks_is_not_congested(self) -> None:
         self.stall()

@@ -58,7 +58,7 @@ class Piece:
     than that of the last octet of the piece before. `total` is the octets of the
     whole message, None where the sender has not told. `flag` is
     `Continuation.MORE` where more of the message is to come. `head` is the head
-    of the frame that they came in. Who takes the first piece may set `report_body`,
+    of the frame that they came in. Who takes a piece may set `report_body`,
     the message/cpim body of a success report (RFC 7701 §6.2).
     """
 
@@ -277,6 +277,8 @@ class IncomingMessage:
             self.complete = piece.flag is Continuation.COMPLETE
             self.end()
         refusal = self._give(piece)
+        # A head over several pieces tells with the last of them what message it is.
+        self.report_body = piece.report_body or self.report_body
         if refusal is not None:
             self.complete = False
             self._sink = None
@@ -288,7 +290,6 @@ class IncomingMessage:
         self._begun = True
         session = self._messages.session
         result = session.handler.message_begun(session, piece)
-        self.report_body = piece.report_body
         if isinstance(result, Refusal):
             return result
         if piece.flag is Continuation.MORE and result is not None:
