@@ -1,4 +1,4 @@
-"""The command line: `msrpconf chat`, `send` and `demo`.
+"""The command line: `msrpconf chat`, `send`, `put`, `get` and `demo`.
 
 A server is started by `twistd msrpconf`.
 """
@@ -10,6 +10,7 @@ import click
 from msrpconf import __version__
 from msrpconf.commands.chat import chat
 from msrpconf.commands.demo import demo
+from msrpconf.commands.files import get, put
 from msrpconf.commands.send import send
 
 
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for _command in (chat, send, demo):
+for _command in (chat, send, put, get, demo):
     main.add_command(_command)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from click import ClickException
@@ -276,6 +277,35 @@ class ProgramTests(ProcessCase):
         yield listener.shows(r"bob: two\n      lines\n")
         self.assertEqual(piped.output, "")
         self.assertRegex(piped.errors, r"--> [\d:.]+ sip udp:127.0.0.1:\d+, \d+ octets\n    INVITE")
+
+    @inlineCallbacks
+    def test_a_file_is_given_and_fetched(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server()
+        listener = self.chat(room, "--as", "alice")
+        yield listener.shows("You are in")
+        given = Path(self.mktemp()).absolute()
+        given.write_bytes(bytes(100_000))
+        program = self.start("msrpconf", "put", room, str(given), "--as", "bob")
+        status = yield program.ends()
+        self.assertEqual(status, 0, program)
+        yield listener.shows(rf"bob@127.0.0.1 sent a file: {given.name} \(100 kB")
+
+        copy = Path(self.mktemp()).absolute()
+        fetch = ("msrpconf", "get", room, given.name, "--to", str(copy), "--as", "bob")
+        program = self.start(*fetch)
+        status = yield program.ends()
+        self.assertEqual(status, 0, program)
+        self.assertIn("100 kB", program.output)
+        self.assertEqual(copy.read_bytes(), given.read_bytes())
+
+        program = self.start(*fetch)
+        status = yield program.ends()
+        self.assertEqual(status, 1, program)
+        self.assertIn("is there already", program.errors)
+        program = self.start("msrpconf", "get", room, "nothing", "--as", "bob")
+        status = yield program.ends()
+        self.assertEqual(status, 1, program)
+        self.assertRegex(program.errors, r"\AError: .*: 488 This room has no such file")
 
     @inlineCallbacks
     def test_no_server_is_told_at_once(self) -> Generator[Deferred[Any], Any, None]:
