@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msrpconf.conference.participant import State
@@ -194,6 +194,7 @@ class RefusedTests(ReferTestCase):
 
 
 class HostileTests(ReferTestCase):
+    @settings(deadline=None)
     @given(
         st.text(max_size=60), st.sampled_from(["{}", "<{}>", "<sip:bob@home.com;{}>", "<sip:{}>"])
     )
@@ -206,6 +207,7 @@ class HostileTests(ReferTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
         bytes(answer.reason, "utf-8", "surrogateescape")
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200))
     def test_any_body_is_answered(self, octets: bytes) -> None:
         if not self.registry.rooms:

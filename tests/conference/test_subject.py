@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +26,7 @@ class CleanTests(SynchronousTestCase):
         ):
             self.assertEqual(clean_subject(text), expected)
 
+    @settings(deadline=None)
     @given(st.text(max_size=600))
     def test_anything(self, text: str) -> None:
         subject = clean_subject(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -124,6 +124,7 @@ class RefuseTests(SynchronousTestCase):
                 octets = text.replace("<!", "+ADw-!").encode()
             self.refused(octets, "not XML")
 
+    @settings(deadline=None)
     @given(st.binary(max_size=300))
     def test_anything(self, octets: bytes) -> None:
         for each in (octets, document("").replace(b"<list>", b"<list>" + octets)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -41,6 +41,7 @@ class FragmentTests(SynchronousTestCase):
         for body in (b"", b"200 OK", b"SIP/2.0 2000 OK", b"SIP/2.0 700 x", b"INVITE sip:a@b"):
             self.assertRaises(SipSyntaxError, Fragment.parse, body)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=100))
     def test_anything(self, octets: bytes) -> None:
         for body in (octets, b"SIP/2.0 200 " + octets):
