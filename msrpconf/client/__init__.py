@@ -4,15 +4,19 @@ from msrpconf.client.agent import UserAgent
 from msrpconf.client.call import JoinError
 from msrpconf.client.chat import Chat
 from msrpconf.client.files import FileTransferError
+from msrpconf.client.invited import Invited
 from msrpconf.client.message import Message, Person
+from msrpconf.client.referring import ReferError
 from msrpconf.protocols.msrp.sending import SendError
 
 __all__ = [
     "Chat",
     "FileTransferError",
+    "Invited",
     "JoinError",
     "Message",
     "Person",
+    "ReferError",
     "SendError",
     "UserAgent",
 ]

@@ -19,6 +19,7 @@ from msrpconf import __version__
 from msrpconf.client.call import ACTIVE_PORT, Call, JoinError, Leg, Unreached
 from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
 from msrpconf.client.chat_session import ChatSession
+from msrpconf.client.invited import Invitations, OnInvited
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -58,7 +59,8 @@ class UserAgent:
     end of SIP (``udp:127.0.0.1:0``), chosen to suit the peer where it is None;
     `proxy` the address that requests go to first, whose host may be a name; `plain`
     has messages go without message/cpim. Joins over the transport that the room's
-    URI names, at the first of its addresses that answers.
+    URI names, at the first of its addresses that answers. `on_invited` is called with an
+    `Invited` when somebody asks the user into a room; without it, invitations are refused.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class UserAgent:
         plain: bool = False,
         trace: Trace | None = None,
         tls: Tls | None = None,
+        on_invited: OnInvited | None = None,
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
         if not isinstance(uri, SipURI) or not uri.user:
@@ -83,6 +86,10 @@ class UserAgent:
         self._reactor = reactor
         self._listen = None if listen is None else Address.parse(listen)
         self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
+        self.on_invited = on_invited
+        self.listening: list[Address] = []
+        """Where our end of SIP is, with real ports."""
+        self._invitations = Invitations(self)
         self._calls: set[Call] = set()
         self._legs: dict[tuple[str, str, str | None], Leg] = {}
         self._sessions: dict[bytes, Session] = {}
@@ -104,7 +111,7 @@ class UserAgent:
     def start(self) -> Generator[Deferred[Any], Any, None]:
         """Listen, where an address was given; otherwise joining does."""
         if self._listen is not None:
-            yield self._transport.listen(self._listen)
+            yield self._listen_at(self._listen)
             self._listen = None
 
     @inlineCallbacks
@@ -112,7 +119,8 @@ class UserAgent:
         """Leave all rooms, then close everything. Joining that goes on fails."""
         for call in list(self._calls):
             call.give_up(JoinError(487, "the user agent was stopped"))
-        yield DeferredList([leg.leave() for leg in list(self._legs.values())])
+        leaving = [leg.leave() for leg in list(self._legs.values())]
+        yield DeferredList([*leaving, self._invitations.close()])
         for connection in list(self._msrp.connections):
             connection.close()
         self.layer.stop()
@@ -129,10 +137,13 @@ class UserAgent:
         on_typing: OnTyping | None = None,
         on_file: OnMessage | None = None,
         tls: bool = False,
+        subject: str | None = None,
+        via: Address | None = None,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """Enter the room at the URI `room`; done when one can be heard there.
 
-        What is called when is as `Listener` has it.
+        What is called when is as `Listener` has it. `subject` is what the room is to be about,
+        if joining makes it. `via` is where it is reached, instead of what its URI says.
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
@@ -145,12 +156,19 @@ class UserAgent:
             chat.sender = MessageSender(chat.session, self.clock)
             return chat
 
-        chat: Chat = yield self.call(room, begin, tls=tls)
+        chat: Chat = yield self.call(room, begin, tls=tls, via=via, subject=subject)
+        chat.address = room
         return chat
 
     @inlineCallbacks
     def call(
-        self, room: str, begin: Callable[[str, str], Leg], *, tls: bool = False
+        self,
+        room: str,
+        begin: Callable[[str, str], Leg],
+        *,
+        tls: bool = False,
+        via: Address | None = None,
+        subject: str | None = None,
     ) -> Generator[Deferred[Any], Any, Any]:
         """Have a dialog with the room at the URI `room`, and an MSRP session there.
 
@@ -160,14 +178,14 @@ class UserAgent:
         uri = _room_uri(room)
         yield self.start()
         try:
-            addresses = yield locate(self._reactor, self._proxy or uri)
+            addresses = [via] if via else (yield locate(self._reactor, self._proxy or uri))
         except LocateError as error:
             raise JoinError(503, str(error)) from None
         failures: list[JoinError] = []
         for address in addresses:
             patience = None if address is addresses[-1] else FIRST_WORD
             try:
-                called = yield self._call(uri, address, patience, begin, tls)
+                called = yield self._call(uri, address, patience, begin, tls, subject)
                 break
             except Unreached as error:
                 failures.append(error)
@@ -190,6 +208,7 @@ class UserAgent:
         patience: float | None,
         begin: Callable[[str, str], Leg],
         tls: bool,
+        subject: str | None,
     ) -> Generator[Deferred[Any], Any, tuple[Leg, Response]]:
         """Send an INVITE to one address; give our side of the dialog, and the answer.
 
@@ -204,7 +223,11 @@ class UserAgent:
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         leg = begin(str(uri.aor), path)
         line = leg.line(self._tls.fingerprints if tls else ())
-        call = Call(self, self._invite(uri, local, line), address, patience)
+        leg.contact, leg.via = self._contact(local), address
+        invite = self._invite(uri, local, line)
+        if subject:
+            invite.headers.add("Subject", " ".join(subject.split()))
+        call = Call(self, invite, address, patience)
         self._calls.add(call)
         try:
             answer, dialog, leg.flow = yield call.answered
@@ -218,22 +241,34 @@ class UserAgent:
         """The INVITE that offers an MSRP session."""
         body = bytes(offer([line], origin=Origin.of(local.host, 1, 1)))
         user = NameAddr(parse_uri(self.user), self.display_name)
-        contact = SipURI("sip", SipURI.parse(self.user).user, None, bracket(local.host), local.port)
-        if local.transport != "udp":
-            contact = contact.with_parameters(("transport", local.transport))
         headers = Headers(
             [
                 ("From", str(user.with_tag(new_tag()))),
                 ("To", f"<{uri.aor}>"),
                 ("Call-ID", new_call_id()),
                 ("CSeq", "1 INVITE"),
-                ("Contact", f"<{contact}>"),
-                ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
+                ("Contact", self._contact(local)),
+                ("Allow", self._allow),
                 ("User-Agent", f"msrpconf/{__version__}"),
                 ("Content-Type", "application/sdp"),
             ]
         )
         return Request("INVITE", uri, headers, body)
+
+    @property
+    def _allow(self) -> str:
+        methods = "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY"
+        return methods if self.on_invited is None else f"{methods}, REFER"
+
+    def _contact(self, local: Address) -> str:
+        uri = SipURI("sip", SipURI.parse(self.user).user, None, bracket(local.host), local.port)
+        if local.transport != "udp":
+            uri = uri.with_parameters(("transport", local.transport))
+        return f"<{uri}>"
+
+    def contact(self, flow: Flow) -> str:
+        """The value of our Contact for who has come by `flow`."""
+        return self._contact(self._transport.local_address(flow.transport, flow.remote[0]))
 
     def _listen_for(self, peer: Address) -> Deferred[Any]:
         """Have an end of our own that `peer` can reach."""
@@ -244,8 +279,11 @@ class UserAgent:
                 host = "::1" if is_loopback(peer.host) else "::"
             else:
                 host = "127.0.0.1" if is_loopback(peer.host) else "0.0.0.0"
-            return self._transport.listen(Address(peer.transport, host, 0))
+            return self._listen_at(Address(peer.transport, host, 0))
         return succeed(None)
+
+    def _listen_at(self, address: Address) -> Deferred[None]:
+        return self._transport.listen(address).addCallback(self.listening.append)
 
     @inlineCallbacks
     def _connect(self, leg: Leg, answer: Response) -> Generator[Deferred[Any], Any, None]:
@@ -296,7 +334,12 @@ class UserAgent:
         if leg is not None:
             leg.request_received(transaction)
         elif request.method == "OPTIONS" and request.to.tag is None:
-            transaction.answer(200, headers=(("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),))
+            transaction.answer(200, headers=(("Allow", self._allow),))
+        elif request.method == "REFER" and request.to.tag is None:
+            if self.on_invited is None:
+                transaction.refuse(405, headers=(("Allow", self._allow),))
+            else:
+                self._invitations.referred(transaction, self.on_invited)
         else:
             transaction.answer(481)
 

@@ -39,10 +39,15 @@ class Unreached(JoinError):
 
 
 class Leg(Protocol):
-    """A dialog with a room, and its MSRP session: a chat, or a file."""
+    """A dialog with a room, and its MSRP session: a chat, or a file.
+
+    `contact` is the value of our Contact there, `via` where the INVITE went.
+    """
 
     dialog: Dialog | None
     flow: Flow | None
+    contact: str
+    via: Address | None
 
     @property
     def session(self) -> Session: ...

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from msrpconf.client.call import ACTIVE_PORT
 from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
 from msrpconf.client.message import Message, Person
+from msrpconf.client.referring import Referrals
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -24,10 +25,11 @@ from msrpconf.protocols.sdp import MediaDescription, SdpError, SessionDescriptio
 from msrpconf.protocols.sdp_msrp import msrp_media, msrp_media_line
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.flow import Flow
+from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
+from msrpconf.protocols.sipfrag import Fragment
 from msrpconf.protocols.xml import XmlError
 from msrpconf.visible import visible
 
@@ -72,7 +74,8 @@ class Chat:
     """A room that one has joined: made by `UserAgent.join`.
 
     `room` and `user` are the URIs of both, `plain` whether messages go without
-    message/cpim, `listener` is told of what happens. `nickname` is the one that the room has
+    message/cpim, `listener` is told of what happens. `address` is the room's URI as it was
+    given, with port and transport. `nickname` is the one that the room has
     granted, `features` what it says that it has: "nickname", "private-messages" (RFC 7701 §8).
     """
 
@@ -85,6 +88,9 @@ class Chat:
         self.listener = listener
         self.dialog: Dialog | None = None
         self.flow: Flow | None = None
+        self.contact = ""
+        self.via: Address | None = None
+        self.address = room
         self.session: Session
         self.sender: MessageSender
         self.ended = False
@@ -94,6 +100,7 @@ class Chat:
         self._goodbye: IDelayedCall | None = None
         self._composer = Composer(agent.clock, self._send_composing)
         self._typists = Typists(agent.clock, self._typing)
+        self._referrals = Referrals(self, agent.clock, agent.send_in_dialog)
 
     # To the room.
 
@@ -165,6 +172,24 @@ class Chat:
         """Tell the others that what one was typing will not be sent."""
         self._composer.stopped()
 
+    # About others.
+
+    def remove(self, uri: str) -> Deferred[Fragment]:
+        """Have the user at `uri` removed, from all devices (RFC 4579 §5.11).
+
+        Done when that is so. Fails with `ReferError`: 403 for who may not, 404 where there is
+        no such user in the room.
+        """
+        return self._referrals.refer(uri, "BYE")
+
+    def invite(self, uri: str) -> Deferred[Fragment]:
+        """Have the user at `uri` asked into the room (RFC 4579 §5.5); done when they are in.
+
+        Fails with `ReferError`: 603 for who declines, 408 where nobody answers, and so on.
+        Cancelling it only means that one does not wait any more.
+        """
+        return self._referrals.refer(uri, "INVITE")
+
     def _send_composing(self, document: bytes) -> Deferred[None]:
         return self.send_content(ISCOMPOSING, document)
 
@@ -210,8 +235,10 @@ class Chat:
             self._ended_by_peer(reason_of(request) or "the room said goodbye")
         elif request.method == "OPTIONS":
             transaction.answer(200)
+        elif request.method == "NOTIFY":
+            self._referrals.notify(transaction)
         else:
-            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK"),))
+            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK, NOTIFY"),))
 
     def _ended_by_peer(self, why: str) -> None:
         if not self.ended:
@@ -227,6 +254,7 @@ class Chat:
             goodbye.cancel()
         self._composer.said()
         self._typists.close()
+        self._referrals.close()
         self._agent.forget(self)
         self.sender.session_lost("you have left")
         self.session.close()

@@ -34,7 +34,7 @@ from msrpconf.protocols.sdp import MediaDescription, SdpError, SessionDescriptio
 from msrpconf.protocols.sdp_file import SHA_1, FileDescription, FileHash, FileSelector
 from msrpconf.protocols.sdp_msrp import msrp_media_line
 from msrpconf.protocols.sip.dialog import Dialog
-from msrpconf.protocols.sip.flow import Flow
+from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 
@@ -113,6 +113,8 @@ class _Transfer:
         self.selector = selector
         self.dialog: Dialog | None = None
         self.flow: Flow | None = None
+        self.contact = ""
+        self.via: Address | None = None
         self.session: Session
         self.done: Deferred[None] = Deferred()
         self.path = path

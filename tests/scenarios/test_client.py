@@ -7,7 +7,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredQueue, inlineCallbacks
 
-from msrpconf.client import Chat, Message, Person, SendError
+from msrpconf.client import (
+    Chat,
+    Invited,
+    JoinError,
+    Message,
+    Person,
+    ReferError,
+    SendError,
+    UserAgent,
+)
 from tests.scenarios.embedded import EmbeddedServerTestCase
 
 Story = Generator[Deferred[Any], Any, None]
@@ -131,3 +140,98 @@ class SparseRoomStories(ClientTestCase):
             alice.chat.send_private("sip:alice@example.com", "psst"), SendError
         )
         self.assertEqual(str(error), "403 private messages are off in this room")
+
+
+class ReferringStories(ClientTestCase):
+    """Alice made the room, so it is hers."""
+
+    def expects_invitations(
+        self, user: str, **options: Any
+    ) -> tuple[UserAgent, DeferredQueue[Invited]]:
+        """Somebody in no room, who can be reached."""
+        invited: DeferredQueue[Invited] = DeferredQueue()
+        agent = self.agent(user, listen="udp:127.0.0.1:0", on_invited=invited.put, **options)
+        return agent, invited
+
+    @inlineCallbacks
+    def test_the_owner_removes_somebody(self) -> Story:
+        alice = yield self.enters("alice")
+        bob = yield self.enters("bob")
+        outcome = yield alice.chat.remove("sip:bob@example.com")
+        self.assertEqual(outcome.status, 200)
+        why = yield bob.ended.get()
+        self.assertEqual(why, "Removed by alice@example.com")
+        self.assertTrue(bob.chat.ended)
+        bob = yield self.enters("bob")
+        outcome = yield alice.chat.remove("bob@example.com")
+        self.assertEqual(outcome.status, 200)
+        yield bob.ended.get()
+
+    @inlineCallbacks
+    def test_who_may_not_or_cannot(self) -> Story:
+        alice = yield self.enters("alice")
+        bob = yield self.enters("bob")
+        for asking, status in (
+            (bob.chat.remove("sip:alice@example.com"), 403),
+            (alice.chat.remove("sip:carol@example.com"), 404),
+            (alice.chat.remove("mailto:carol@example.com"), 416),
+            (alice.chat.remove("sip:example.com"), 416),
+        ):
+            error = yield self.assertFailure(asking, ReferError)
+            self.assertEqual(error.status, status)
+        yield bob.chat.leave()
+        error = yield self.assertFailure(bob.chat.remove("sip:alice@example.com"), ReferError)
+        self.assertEqual(error.status, 481)
+
+    @inlineCallbacks
+    def test_an_invitation_is_accepted(self) -> Story:
+        alice = yield self.enters("alice", display_name="Alice")
+        bob, invited = self.expects_invitations("bob")
+        yield bob.start()
+        asking = alice.chat.invite(f"sip:bob@{bob.listening[0].sent_by}")
+        invitation = yield invited.get()
+        self.assertEqual(invitation.room, self.room())
+        self.assertEqual(invitation.by, Person("sip:alice@example.com", "Alice"))
+        hears: DeferredQueue[Message] = DeferredQueue()
+        chat = yield invitation.accept(on_message=hears.put)
+        outcome = yield asking
+        self.assertEqual(outcome.status, 200)
+        yield alice.chat.send("welcome")
+        message = yield hears.get()
+        self.assertEqual(message.text, "welcome")
+        self.assertEqual(chat.room, alice.chat.room)
+        error = yield self.assertFailure(invitation.accept(), JoinError)
+        self.assertEqual(error.status, 487)
+
+    @inlineCallbacks
+    def test_invitations_that_come_to_nothing(self) -> Story:
+        alice = yield self.enters("alice")
+        bob, invited = self.expects_invitations("bob")
+        carol, carol_invited = self.expects_invitations("carol")
+        deaf = self.agent("dave", listen="udp:127.0.0.1:0")
+        for each in (bob, carol, deaf):
+            yield each.start()
+        asking = alice.chat.invite(f"sip:bob@{bob.listening[0].sent_by}")
+        (yield invited.get()).decline()
+        error = yield self.assertFailure(asking, ReferError)
+        self.assertEqual(error.status, 603)
+        # Carol goes away instead of answering.
+        asking = alice.chat.invite(f"sip:carol@{carol.listening[0].sent_by}")
+        yield carol_invited.get()
+        yield carol.stop()
+        error = yield self.assertFailure(asking, ReferError)
+        self.assertEqual(str(error), "480 The user has gone")
+        asking = alice.chat.invite(f"sip:dave@{deaf.listening[0].sent_by}")
+        error = yield self.assertFailure(asking, ReferError)
+        self.assertEqual(error.status, 405)
+
+    @inlineCallbacks
+    def test_what_a_room_is_about_comes_with_the_invitation(self) -> Story:
+        chat = yield self.agent("alice").join(self.room(), subject="The moon")
+        bob, invited = self.expects_invitations("bob")
+        yield bob.start()
+        asking = chat.invite(f"sip:bob@{bob.listening[0].sent_by}")
+        invitation = yield invited.get()
+        self.assertEqual(invitation.subject, "The moon")
+        invitation.decline()
+        yield self.assertFailure(asking, ReferError)
