@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py [--quick] [--rounds N] [--json FILE]
 
-Four figures, each a median over the rounds, in which the servers take turns:
+Five figures, each a median over the rounds, in which the servers take turns:
 
 - CPU time of the server for each delivery: one participant speaks with 10 SENDs outstanding, and
   the copies that arrive are counted and compared. The reference (reference.c) does for a delivery
@@ -10,6 +10,9 @@ Four figures, each a median over the rounds, in which the servers take turns:
 - Latency of a message sent alone, to the first and to the last participant.
 - Joins a second, from the INVITE to the answer to the binding SEND, 20 at a time, into one room.
 - Resident memory for each participant who is in a room and connected.
+- A message of 100 MB to 10 recipients beside the same octets through the plainest relay; how
+  much memory the server takes for it; how long a short message takes meanwhile; and what one
+  recipient that does not read costs the others.
 
 The server has one CPU and whoever loads it has another, where there are two.
 """
@@ -35,6 +38,7 @@ from attrs import asdict, define, evolve, field, frozen
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.bulk import BulkError, relayed, switched
 from benchmarks.processes import Cpus, cpu_seconds, end, pin, resident_kib
 from benchmarks.programs import BuildError, Programs, build
 from benchmarks.report import Results, table
@@ -59,6 +63,8 @@ class Plan:
     outstanding: int = 10
     settle: int = 20  # participants who join before the memory is measured first
     timeout: int = 120  # seconds, of one run of the load generator
+    recipients: int = 10  # of a large message
+    bulk_octets: int = 100_000_000
 
     def messages(self, size: int) -> int:
         """Messages of a fan-out to so many participants."""
@@ -66,7 +72,16 @@ class Plan:
 
 
 FULL = Plan(rounds=5, sizes=(10, 100, 500), deliveries=50000, latencies=300, joins=1000)
-QUICK = Plan(rounds=1, sizes=(3, 10), deliveries=1000, latencies=30, joins=40, settle=5)
+QUICK = Plan(
+    rounds=1,
+    sizes=(3, 10),
+    deliveries=1000,
+    latencies=30,
+    joins=40,
+    settle=5,
+    recipients=3,
+    bulk_octets=10_000_000,
+)
 
 
 @define
@@ -96,6 +111,8 @@ class Bench:
             if self.with_msrpconf:
                 with running(self.start_msrpconf) as msrpconf:
                     self.joins(msrpconf)
+                note(f"round {number}: a large message")
+                self.bulk()
 
     def starters(self) -> Iterator[Callable[[], Server]]:
         yield self.start_reference
@@ -217,6 +234,42 @@ class Bench:
             },
         )
 
+    def bulk(self) -> None:
+        """A large message: alone, with small ones meanwhile, with one who does not read."""
+        count, size = self.plan.recipients, self.plan.bulk_octets
+        relay = subprocess.Popen(
+            [str(self.programs.relay), str(count)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            pin(relay.pid, self.cpus.server)
+            assert relay.stdout is not None
+            plain = relayed(int(relay.stdout.readline().split()[1]), count, size)
+        finally:
+            end(relay)
+        with running(self.start_msrpconf) as server:
+            outcomes = []
+            for options in ({}, {"pinging": True}, {"stalled": True}):
+                outcomes.append(switched(server.room(count + 1), size, server.pid, **options))
+                server.release()
+        alone, pinged, stalled = outcomes
+        self.results.add(
+            "bulk",
+            server.name,
+            "",
+            {
+                "relay_mb": size / plain.seconds / 1e6,
+                "mb": size / alone.seconds / 1e6,
+                "share": plain.seconds / alone.seconds,
+                "grown_kib": float(alone.grown_kib),
+                "ping_p99_ms": pinged.p99,
+                "stalled_share": alone.seconds / stalled.seconds,
+                "stalled_grown_kib": float(stalled.grown_kib),
+            },
+        )
+
 
 S = TypeVar("S", bound=Server)
 
@@ -295,7 +348,14 @@ def main() -> int:
             )
             pin(0, bench.cpus.client)
             bench.run()
-    except (BenchError, BuildError, StartError, SipLoadError, subprocess.TimeoutExpired) as error:
+    except (
+        BenchError,
+        BulkError,
+        BuildError,
+        StartError,
+        SipLoadError,
+        subprocess.TimeoutExpired,
+    ) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

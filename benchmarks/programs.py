@@ -18,10 +18,11 @@ class BuildError(Exception):
 
 @frozen
 class Programs:
-    """Paths of the two programs."""
+    """Paths of the programs."""
 
     reference: Path
     loadgen: Path
+    relay: Path
 
 
 def compiler() -> str | None:
@@ -37,6 +38,7 @@ def build(directory: Path) -> Programs:
     return Programs(
         _build(directory / "reference", "reference.c", "frame.c"),
         _build(directory / "loadgen", "loadgen.c", "client.c", "frame.c"),
+        _build(directory / "relay", "relay.c"),
     )
 
 

@@ -54,6 +54,7 @@ def table(results: Results, sizes: tuple[int, ...], machine: dict[str, object], 
             "Latency: one message at a time, microseconds until the first and the last have it",
             *_latency(results, sizes),
             *_joins(results),
+            *_bulk(results),
             "",
             "Memory: resident KiB for each participant in a room and connected",
             *(
@@ -121,6 +122,24 @@ def _joins(results: Results) -> list[str]:
         f"{value('client_us') or 0:12.0f} us CPU of the load for each"
         f" ({_share(value('client_busy'))} busy)",
         f"{value('retransmissions') or 0:12.0f} requests repeated",
+    ]
+
+
+def _bulk(results: Results) -> list[str]:
+    def value(name: str) -> float:
+        return results.median("bulk", Msrpconf.name, "", name) or 0.0
+
+    if not results.rounds("bulk", Msrpconf.name, ""):
+        return []
+    return [
+        "",
+        "A large message to all others of a room, and the same octets through a plain relay",
+        f"{value('relay_mb'):12.0f} MB/s to each recipient through the relay",
+        f"{value('mb'):12.0f} MB/s to each through msrpconf: {_share(value('share'))} of that",
+        f"{value('grown_kib'):12.0f} KiB more resident memory at most meanwhile",
+        f"{value('ping_p99_ms'):12.1f} ms p99 of a short message meanwhile",
+        f"{_share(value('stalled_share')):>12} of the rate for the others where one does not read,"
+        f" {value('stalled_grown_kib'):.0f} KiB more memory",
     ]
 
 

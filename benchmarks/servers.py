@@ -38,11 +38,15 @@ class StartError(Exception):
 
 @frozen
 class Room:
-    """A room with participants who have not connected yet; the first of them will speak."""
+    """A room with participants who have not connected yet; the first of them will speak.
+
+    `sender` and `second` are the URIs of the first two.
+    """
 
     uri: str
     sender: str
     sessions: list[Session]
+    second: str = ""
 
 
 class Server(Protocol):
@@ -177,7 +181,8 @@ class Msrpconf:
     def room(self, count: int) -> Room:
         uri = self.new_room()
         joined = self.join(uri, count, window=20, connect=False)
-        return Room(uri, joined.participants[0].uri.decode(), joined.sessions)
+        first, second = (each.uri.decode() for each in joined.participants[:2])
+        return Room(uri, first, joined.sessions, second)
 
     def release(self) -> None:
         while self._joined:
