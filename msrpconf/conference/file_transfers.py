@@ -267,9 +267,7 @@ class Sending(Transfer):
         self._total = len(head) + count
         self._position = 0
         self._complete = False
-        self.passed = 0
-        """Octets of the message that the client has answered."""
-        self._unanswered: dict[bytes, int] = {}
+        self._unanswered: set[bytes] = set()
         self._pumping: IDelayedCall | None = None
         self.session.on_drained = self._drained
 
@@ -305,7 +303,7 @@ class Sending(Transfer):
             comment = " ".join(head.comment.decode("utf-8", "replace").split())
             self.fail(head.status, f"the client answered {head.status} {comment}".rstrip())
             return
-        self.passed += self._unanswered.pop(name)
+        self._unanswered.discard(name)
         self._owner.transfer_moved()
         if not self._complete:
             self._pump_soon()
@@ -347,7 +345,7 @@ class Sending(Transfer):
                 Continuation.COMPLETE if self._complete else Continuation.MORE,
                 failure_report=b"yes",
             )
-            self._unanswered[frame.transaction] = len(data)
+            self._unanswered.add(frame.transaction)
             session.forward(frame)
 
     def _next_chunk(self) -> bytes | None:

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 HIGH_WATER = 262144
 """Octets in a recipient's queue above which the sender has to wait."""
 
-PATIENCE = 0.25
-"""Seconds that a stalled recipient may hold up the others."""
+PATIENCE = 0.1
+"""Seconds that a recipient whose program does not read may hold up the others."""
 
 PATIENCE_SHARE = 0.05
 """Of the time that the transfer took so far, what is added to that."""
+
+PATIENCE_NETWORK = 3.0
+"""Seconds that a recipient may, whose network is still at work on what it was sent."""
 
 PATIENCE_ALONE = 30.0
 """Seconds after which a transfer whose recipients are all stalled is given up.
@@ -44,25 +47,15 @@ class Pacing:
     `drop` is called with those who are stalled, and calls `wait_no_more` for each.
     """
 
-    __slots__ = (
-        "_behind",
-        "_drop",
-        "_held",
-        "_high_water",
-        "_sender",
-        "_since",
-        "_started",
-        "_timer",
-    )
+    __slots__ = ("_behind", "_drop", "_held", "_high_water", "_sender", "_started", "_timer")
 
     def __init__(self, sender: Session, drop: Callable[[Collection[Session]], None]) -> None:
         self._sender = sender
         self._drop = drop
         self._high_water = min(HIGH_WATER, sender.limits.queue_octets // 4)
         self._started = sender.clock.seconds()
-        self._since = 0.0
-        # Who is behind, and how much each had been written when the waiting began.
-        self._behind: dict[Session, int] = {}
+        # Who is behind: what had been written to it, and when, as it last took enough.
+        self._behind: dict[Session, tuple[int, float]] = {}
         self._held: FrameWriter | None = None
         self._timer: IDelayedCall | None = None
 
@@ -71,45 +64,50 @@ class Pacing:
         behind = [each for each in transfer.sessions if each.queued > self._high_water]
         if not behind:
             return
+        now = self._sender.clock.seconds()
         for session in behind:
             if session not in self._behind:
-                self._behind[session] = session.written
+                self._behind[session] = session.written, now
                 session.watch(self.wait_no_more)
         connection = self._sender.connection
         if self._held is None and connection is not None:
             self._held = connection
             connection.hold(self)
-            self._since = self._sender.clock.seconds()
             self._arm(transfer)
 
     def _arm(self, transfer: Transfer) -> None:
-        clock = self._sender.clock
-        seconds = PATIENCE + PATIENCE_SHARE * (clock.seconds() - self._started)
-        self._timer = clock.callLater(seconds, self._judge, transfer)
+        self._timer = self._sender.clock.callLater(self._patience(), self._judge, transfer)
+
+    def _patience(self) -> float:
+        return PATIENCE + PATIENCE_SHARE * (self._sender.clock.seconds() - self._started)
 
     def _judge(self, transfer: Transfer) -> None:
         """Some are still behind: leave those who are stalled, and go on waiting for the others."""
         self._timer = None
         now = self._sender.clock.seconds()
-        enough = SLOWEST * (now - self._since)
-        stalled = {
-            session for session, before in self._behind.items() if session.written - before < enough
-        }
-        if stalled.issuperset(transfer.sessions) and self._may_wait(now - self._since):
-            self._arm(transfer)
-            return
-        self._drop(stalled)
-        if not self._behind:
-            return
-        self._since = now
-        for session in self._behind:
-            self._behind[session] = session.written
-        self._arm(transfer)
-
-    def _may_wait(self, seconds: float) -> bool:
-        """Whether those who are all stalled may have held up the sender alone for so long."""
+        patience = self._patience()
+        stalled: dict[Session, float] = {}
+        for session, (before, since) in self._behind.items():
+            if session.written - before < SLOWEST * (now - since):
+                stalled[session] = now - since
+            else:
+                self._behind[session] = session.written, now
+        # Who is held up by nobody but the stalled ones may wait longer, if it is alone in that.
         held = self._held
-        return held is not None and not held.shared and seconds < PATIENCE_ALONE
+        alone = held is not None and not held.shared and stalled.keys() >= set(transfer.sessions)
+        given_up = set()
+        for session, waited in stalled.items():
+            if alone:
+                limit = PATIENCE_ALONE
+            else:
+                limit = patience if session.peer_is_idle else PATIENCE_NETWORK
+            # The time that the timer took is not exact.
+            if waited >= limit * 0.99:
+                given_up.add(session)
+        if given_up:
+            self._drop(given_up)
+        if self._behind:
+            self._arm(transfer)
 
     def wait_no_more(self, session: Session) -> None:
         """A recipient's queue is short again, or it has gone, or it was left behind."""

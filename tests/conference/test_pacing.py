@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from msrpconf.conference.pacing import PATIENCE, PATIENCE_ALONE
+from msrpconf.conference.pacing import PATIENCE, PATIENCE_ALONE, PATIENCE_NETWORK
+from msrpconf.protocols.msrp.writer import StreamWriter
 from msrpconf.protocols.sip.headers import Reason
 from tests.conference.support import ABORTED, COMPLETE, MORE, Client, cpim
 from tests.conference.talk import TalkTestCase
@@ -92,6 +93,17 @@ class PacingTests(PacingTestCase):
         self.resume(self.bob)
         self.assertIs(self.bob.hears()[-1].flag, ABORTED)
         self.assertNothingIsLeft()
+
+    def test_the_network_is_given_more_time(self) -> None:
+        """What was sent is not acknowledged: it is not the client that does not read."""
+        self.patch(StreamWriter, "peer_is_idle", False)
+        self.hold()
+        for _ in range(round(PATIENCE_NETWORK / PATIENCE) - 2):
+            self.clock.advance(PATIENCE)
+            self.assertTrue(self.held)
+        self.clock.advance(1)
+        self.assertFalse(self.held)
+        self.assertIs(self.bob.session.connection is None, False)
 
     def test_who_leaves_is_not_waited_for(self) -> None:
         self.hold()
@@ -213,8 +225,8 @@ class SenderTests(PacingTestCase):
             self.bob.say(mine[start : start + STEP], byte_range=f"{start + 1}-*/*", flag=MORE)
         connections = [each.connected.connection for each in (self.alice, self.bob)]
         self.assertEqual([each.deaf for each in connections], [True, True])
-        for _ in range(200):
-            self.clock.advance(PATIENCE)
+        for _ in range(round(PATIENCE_ALONE) + 10):
+            self.clock.advance(1)
         self.assertEqual([each.deaf for each in connections], [False, False])
 
     def test_the_server_stops(self) -> None:

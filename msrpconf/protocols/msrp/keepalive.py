@@ -11,12 +11,16 @@ Where octets wait to be read, no question would arrive; there TCP itself tells, 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Collection
 from typing import Protocol
 
 from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+UNSENT = 131072
+"""Octets that the kernel may hold of what it has not sent."""
 
 PROBES = 3
 """TCP's own questions without an answer until it gives up."""
@@ -102,16 +106,17 @@ class ConnectionKeeper:
 def set_tcp_options(transport: object, times: KeepAlive | None) -> None:
     """Have TCP notice a peer that is gone: while idle by probes, else by what it leaves unread.
 
-    With None for the `times` it is the system that chooses them. Does nothing for what is not
-    TCP, nor what the system does not have.
+    And have the kernel hold little that is not sent yet: what waits there cannot be overtaken by a
+    short message. With None for the `times` it is the system that chooses them. Does nothing for
+    what is not TCP, nor what the system does not have.
     """
-    while isinstance(transport, TLSMemoryBIOProtocol):
-        transport = transport.transport
-    handle = getattr(transport, "getHandle", None)
-    tcp = None if handle is None else handle()
-    if not isinstance(tcp, socket.socket) or tcp.family not in {socket.AF_INET, socket.AF_INET6}:
+    tcp = _tcp_socket(transport)
+    if tcp is None:
         return
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if unsent is not None:
+        tcp.setsockopt(socket.IPPROTO_TCP, unsent, UNSENT)
     if times is None:
         return
     for name, value, most in (
@@ -125,3 +130,28 @@ def set_tcp_options(transport: object, times: KeepAlive | None) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             tcp.setsockopt(socket.IPPROTO_TCP, option, max(1, min(int(value), most)))
+
+
+def unacknowledged(transport: object) -> int:
+    """How many segments TCP has sent that the peer has not acknowledged; 0 where none can tell."""
+    tcp = _tcp_socket(transport)
+    option = getattr(socket, "TCP_INFO", None)
+    if tcp is None or option is None:
+        return 0
+    try:
+        information = tcp.getsockopt(socket.IPPROTO_TCP, option, 28)
+    except OSError:
+        return 0
+    # struct tcp_info: eight octets, then numbers of four, of which this is the fifth.
+    return int.from_bytes(information[24:28], sys.byteorder)
+
+
+def _tcp_socket(transport: object) -> socket.socket | None:
+    """The socket below a transport; None for what is not TCP."""
+    while isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    handle = getattr(transport, "getHandle", None)
+    tcp = None if handle is None else handle()
+    if isinstance(tcp, socket.socket) and tcp.family in {socket.AF_INET, socket.AF_INET6}:
+        return tcp
+    return None

@@ -133,6 +133,10 @@ class FrameWriter(Protocol):
     def detach(self, session: Session) -> None:
         """The session is no longer served here."""
 
+    @property
+    def peer_is_idle(self) -> bool:
+        """Whether the peer has acknowledged all that was sent, and takes no more."""
+
     def hold(self, holder: Hashable) -> None:
         """Read nothing from the peer until `holder` releases it."""
 
@@ -269,6 +273,11 @@ class Session:
             self._mark = -1
             self.handler.session_congested(self)
         return False
+
+    @property
+    def peer_is_idle(self) -> bool:
+        """Whether it is not the network that keeps the peer from what is queued for it."""
+        return self.connection is None or self.connection.peer_is_idle
 
     def watch(self, watcher: Callable[[Session], None]) -> None:
         """Have `watcher` called once, when the queue is short or the connection is gone."""

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from msrpconf.protocols.msrp.keepalive import unacknowledged
 from msrpconf.protocols.msrp.session import Session
 
 BATCH = 65536
@@ -247,6 +248,16 @@ class StreamWriter(protocol.Protocol):
             # TLS closes by an exchange, for which it must read.
             self._resume_reading()
         self._stream.loseConnection()
+
+    @property
+    def peer_is_idle(self) -> bool:
+        """Whether the peer has acknowledged all that was sent, and takes no more.
+
+        If octets wait all the same, its program does not read. True where the system
+        does not tell.
+        """
+        transport: object = self.transport
+        return not unacknowledged(transport)
 
     def hold(self, holder: Hashable) -> None:
         """Read nothing from the peer until `holder` releases it."""
