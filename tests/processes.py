@@ -163,7 +163,8 @@ class ProcessCase(TestCase):
         config = self.directory / "msrpconf.toml"
         config.write_text(
             '[sip]\nlisten = ["udp:127.0.0.1:0"]\n'
-            f'[server]\nlisten = ["tcp:127.0.0.1:0"]\n[focus]\n{settings}'
+            # Who is killed at the end removes no temporary directory.
+            f'[server]\nlisten = ["tcp:127.0.0.1:0"]\nfiles = "files"\n[focus]\n{settings}'
         )
         server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config), *options)
         found = yield server.shows(r"join with: \S*msrpconf chat (\S+)")

@@ -83,7 +83,7 @@ class UserAgent:
         self.display_name = display_name
         self.plain = plain
         self.clock: IReactorTime = reactor
-        self._reactor = reactor
+        self.reactor = reactor
         self._listen = None if listen is None else Address.parse(listen)
         self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
         self.on_invited = on_invited
@@ -178,7 +178,7 @@ class UserAgent:
         uri = _room_uri(room)
         yield self.start()
         try:
-            addresses = [via] if via else (yield locate(self._reactor, self._proxy or uri))
+            addresses = [via] if via else (yield locate(self.reactor, self._proxy or uri))
         except LocateError as error:
             raise JoinError(503, str(error)) from None
         failures: list[JoinError] = []
@@ -319,7 +319,7 @@ class UserAgent:
         sending.addErrback(lambda _: None)
 
     def _locate(self, uri: URI) -> Deferred[list[Address]]:
-        return locate(self._reactor, uri, usable=self._transport.can_reach)
+        return locate(self.reactor, uri, usable=self._transport.can_reach)
 
     def forget(self, leg: Leg) -> None:
         """A dialog has ended."""

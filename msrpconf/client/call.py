@@ -14,6 +14,7 @@ from msrpconf.protocols.sdp import MediaDescription
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
+from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 ACTIVE_PORT = 9
 """The port in the description of who connects and does not listen (RFC 6135 §4.2.2)."""
+
+
+GOODBYE = 1.0
+"""Seconds that the BYE may come after the end of the MSRP connection."""
 
 
 class JoinError(Exception):
@@ -149,3 +154,14 @@ def _why_not(response: Response) -> str:
     if warning is None or response.reason in warning:
         return response.reason
     return f"{response.reason} ({warning})"
+
+
+def reason_of(request: Request) -> str | None:
+    """What the Reason of a BYE says, None where it has none."""
+    value = request.headers.get("Reason")
+    if value is None:
+        return None
+    try:
+        return Reason.parse(value).text
+    except SipSyntaxError:
+        return value

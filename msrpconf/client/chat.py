@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from msrpconf.client.call import ACTIVE_PORT
+from msrpconf.client.call import ACTIVE_PORT, GOODBYE, reason_of
 from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
+from msrpconf.client.files import Progress, fetch_file, send_file
 from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import Referrals
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
@@ -22,12 +24,11 @@ from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import MediaDescription, SdpError, SessionDescription
+from msrpconf.protocols.sdp_file import FileSelector
 from msrpconf.protocols.sdp_msrp import msrp_media, msrp_media_line
 from msrpconf.protocols.sip.dialog import Dialog
-from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
-from msrpconf.protocols.sip.headers import Reason
-from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.message import Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sipfrag import Fragment
 from msrpconf.protocols.xml import XmlError
@@ -40,9 +41,6 @@ TEXT = "text/plain; charset=utf-8"
 
 NICKNAME = "nickname"
 PRIVATE_MESSAGES = "private-messages"
-
-GOODBYE = 1.0
-"""Seconds that the BYE may come after the end of the MSRP connection."""
 
 OnMessage = Callable[[Message], None]
 OnTyping = Callable[[Person, bool], None]
@@ -171,6 +169,42 @@ class Chat:
     def stop_typing(self) -> None:
         """Tell the others that what one was typing will not be sent."""
         self._composer.stopped()
+
+    # Files.
+
+    def send_file(
+        self,
+        path: Path,
+        progress: Progress | None = None,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+    ) -> Deferred[FileSelector]:
+        """Give the room the file at `path` (RFC 5547); done when it has all of it.
+
+        `progress` is called with octets passed and octets in all as they pass; `name` and
+        `media_type` are what others are told. Gives the selector that others fetch it by. Fails
+        with `JoinError` where the room does not take it, with `FileTransferError` where it does
+        not arrive, and OSError. Cancelling it breaks it off.
+        """
+        where = self._where()
+        return send_file(
+            self._agent, path=path, name=name, media_type=media_type, progress=progress, **where
+        )
+
+    def fetch_file(
+        self, selector: FileSelector, path: Path, progress: Progress | None = None
+    ) -> Deferred[FileSelector]:
+        """Fetch the file that `selector` means to `path`, which must not exist.
+
+        `progress` and failures are those of `send_file`; where it fails nothing is at `path`.
+        """
+        where = self._where()
+        return fetch_file(self._agent, selector=selector, path=path, progress=progress, **where)
+
+    def _where(self) -> dict[str, Any]:
+        """How the room is called for a file: as it was for the chat."""
+        return {"room": self.address, "tls": self.session.secure, "via": self.via}
 
     # About others.
 
@@ -304,14 +338,3 @@ class Chat:
                 # A fault in what somebody makes of one message is no reason to leave the room.
                 sender = visible(message.sender)
                 self.log.failure("a message of {sender} was not understood", sender=sender)
-
-
-def reason_of(request: Request) -> str | None:
-    """What the Reason of a BYE says, None where it has none."""
-    value = request.headers.get("Reason")
-    if value is None:
-        return None
-    try:
-        return Reason.parse(value).text
-    except SipSyntaxError:
-        return value

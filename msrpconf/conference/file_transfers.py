@@ -267,7 +267,9 @@ class Sending(Transfer):
         self._total = len(head) + count
         self._position = 0
         self._complete = False
-        self._unanswered: set[bytes] = set()
+        self.passed = 0
+        """Octets of the message that the client has answered."""
+        self._unanswered: dict[bytes, int] = {}
         self._pumping: IDelayedCall | None = None
         self.session.on_drained = self._drained
 
@@ -303,7 +305,7 @@ class Sending(Transfer):
             comment = " ".join(head.comment.decode("utf-8", "replace").split())
             self.fail(head.status, f"the client answered {head.status} {comment}".rstrip())
             return
-        self._unanswered.discard(name)
+        self.passed += self._unanswered.pop(name)
         self._owner.transfer_moved()
         if not self._complete:
             self._pump_soon()
@@ -345,7 +347,7 @@ class Sending(Transfer):
                 Continuation.COMPLETE if self._complete else Continuation.MORE,
                 failure_report=b"yes",
             )
-            self._unanswered.add(frame.transaction)
+            self._unanswered[frame.transaction] = len(data)
             session.forward(frame)
 
     def _next_chunk(self) -> bytes | None:

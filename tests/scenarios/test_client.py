@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredQueue, inlineCallbacks
+from twisted.internet.defer import CancelledError, Deferred, DeferredQueue, inlineCallbacks
 
 from msrpconf.client import (
     Chat,
@@ -17,6 +19,7 @@ from msrpconf.client import (
     SendError,
     UserAgent,
 )
+from tests.certificates import issue, write
 from tests.scenarios.embedded import EmbeddedServerTestCase
 
 Story = Generator[Deferred[Any], Any, None]
@@ -235,3 +238,87 @@ class ReferringStories(ClientTestCase):
         self.assertEqual(invitation.subject, "The moon")
         invitation.decline()
         yield self.assertFailure(asking, ReferError)
+
+
+class FileTestCase(ClientTestCase):
+    tls = False
+
+    @inlineCallbacks
+    def gives_and_fetches(self) -> Story:
+        """Alice gives a file, Bob is told of it and fetches it, both see how it goes."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        data = random.Random(1).randbytes(300_000)
+        (directory / "photo.jpg").write_bytes(data)
+        alice = yield self.enters("alice", tls=self.tls)
+        bob = yield self.enters("bob", tls=self.tls)
+        sent: list[tuple[int, int | None]] = []
+        fetched: list[tuple[int, int | None]] = []
+
+        given = yield alice.chat.send_file(
+            directory / "photo.jpg", lambda *passed: sent.append(passed), name="me.jpg"
+        )
+        offered = yield bob.files.get()
+        self.assertEqual(offered.file, given)
+        self.assertEqual(given.name, "me.jpg")
+        self.assertIn("alice@example.com sent a file: me.jpg", offered.text)
+        yield bob.chat.fetch_file(
+            offered.file, directory / "copy", lambda *passed: fetched.append(passed)
+        )
+
+        self.assertEqual((directory / "copy").read_bytes(), data)
+        for progress in (sent, fetched):
+            self.assertEqual(progress, sorted(progress))
+            self.assertGreater(len(progress), 5)
+            self.assertEqual(progress[-1], (len(data), len(data)))
+        with self.assertRaises(FileExistsError):
+            yield bob.chat.fetch_file(offered.file, directory / "copy")
+        self.assertEqual((directory / "copy").read_bytes(), data)
+
+
+class FileStories(FileTestCase):
+    def test_alice_gives_a_file_and_bob_fetches_it(self) -> Any:
+        return self.gives_and_fetches()
+
+    @inlineCallbacks
+    def test_to_break_it_off(self) -> Story:
+        path = Path(self.mktemp())
+        path.write_bytes(bytes(3_000_000))
+        alice = yield self.enters("alice")
+        begun: Deferred[None] = Deferred()
+
+        def progress(passed: int, total: int | None) -> None:
+            if passed and not begun.called:
+                begun.callback(None)
+
+        sending = alice.chat.send_file(path, progress)
+        yield begun
+        sending.cancel()
+        yield self.assertFailure(sending, CancelledError)
+        yield alice.chat.send("still here")
+        self.assertEqual(self.service.server.control.files.sessions, {})
+
+    @inlineCallbacks
+    def test_a_file_that_is_not_there(self) -> Story:
+        alice = yield self.enters("alice")
+        yield self.assertFailure(alice.chat.send_file(Path("nowhere")), FileNotFoundError)
+
+
+class SecureStories(FileTestCase):
+    msrp_transports = ("tls",)
+    tls = True
+
+    def setUp(self) -> Any:
+        directory = Path(self.mktemp())
+        write(issue("127.0.0.1"), directory)
+        self.source = str(directory / "msrpconf.toml")
+        self.server_keys = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+        return super().setUp()
+
+    @inlineCallbacks
+    def test_what_is_said_and_given_goes_over_tls(self) -> Story:
+        yield self.gives_and_fetches()
+        carol = yield self.enters("carol", tls=True)
+        yield carol.chat.send_private("sip:alice@example.com", "psst")
+        for connection in self.agents[0]._msrp.connections:
+            self.assertTrue(connection.secure)
