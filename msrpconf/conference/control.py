@@ -20,8 +20,9 @@ from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from msrpconf.conference.bye import FLOW, send_bye
-from msrpconf.conference.connecting import NOT_THE_PEER, settle
+from msrpconf.conference.attendance import Attendance, Connector
+from msrpconf.conference.bye import FLOW
+from msrpconf.conference.connecting import settle
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.file_control import FileControl
 from msrpconf.conference.file_descriptions import with_capability
@@ -48,8 +49,7 @@ from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.conference.subject import clean_subject
 from msrpconf.conference.voice import tell
 from msrpconf.protocols.channel import Channel, ChannelClosed
-from msrpconf.protocols.msrp.destination import Destination
-from msrpconf.protocols.msrp.session import FrameWriter, Refusal, Session, new_session_id
+from msrpconf.protocols.msrp.session import Session, new_session_id
 from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -59,9 +59,6 @@ from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.visible import visible
 
 __all__ = ["CONFERENCE", "FLOW", "ConferenceControl", "Connector"]
-
-Connector = Callable[[Session, Destination], None]
-"""Connects a session of ours to where its peer waits for us (RFC 6135)."""
 
 
 class ConferenceControl:
@@ -85,10 +82,18 @@ class ConferenceControl:
         self._clock = clock
         self.channel: Channel | None = None
         self.connect = connect
+        self.attendance = Attendance(self, registry, clock)
         self.files = FileControl(self, clock, FileStore(settings.files, settings.max_files_octets))
         self.referrals = Referrals(
-            registry, clock, self._send, self.new_tag, self._leave, self._tell_out, tell
+            registry,
+            clock,
+            self._send,
+            self.new_tag,
+            self.attendance.leave,
+            self.attendance.tell_out,
+            tell,
         )
+        self.attendance.on_bound = self.referrals.bound
         registry.on_left = self._left
         registry.on_ended = self._ended
         self._handlers: dict[str, Callable[[Request], Response | Denied]] = {
@@ -157,13 +162,13 @@ class ConferenceControl:
             room,
             user,
             dialog,
-            self,
+            self.attendance,
             request.headers.get(FLOW) or "",
             self.settings.local_path(new_session_id(), secure).encode("ascii"),
             self._clock,
             evolve(self.settings.limits, message_octets=room_settings.max_message_octets),
         )
-        participant.session.admits = partial(self._admits, participant)
+        participant.session.admits = partial(self.attendance.admits, participant)
         self.registry.enter(participant)
         denied = self.referrals.invite_later(participant, guests)
         if denied is not None:
@@ -187,7 +192,7 @@ class ConferenceControl:
         negotiation.awaiting_answer = choice is None
         if choice is not None:
             self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
-        self._wait(participant, self.settings.ack_timeout, "No ACK")
+        self.attendance.wait(participant, self.settings.ack_timeout, "No ACK")
         return self._described(request, participant, choice)
 
     def _ack(self, request: Request) -> Response | Denied:
@@ -205,7 +210,7 @@ class ConferenceControl:
                     if choice is None:
                         raise SdpError("The ACK has no answer to the offer in the 200")
                 except SdpError as error:
-                    self._end(participant, Reason("SIP", 488, str(error)))
+                    self.attendance.end(participant, Reason("SIP", 488, str(error)))
                     return request.response(200)
                 agreement = agree(choice, participant.room.settings, we_offered=True)
             self._acknowledged(participant, agreement)
@@ -221,9 +226,9 @@ class ConferenceControl:
             self._apply(participant, agreement)
         if participant.state is State.EXPECTED:
             self.registry.acknowledge(participant)
-            self._log("joined", participant)
+            self.attendance.note("joined", participant)
             self.referrals.joined(participant)
-        self._expect_msrp(participant)
+        self.attendance.expect_msrp(participant)
 
     def _cancel(self, request: Request) -> Response | Denied:
         """The focus has answered 487 to an INVITE that we answered with 200 (RFC 3261 §9.2)."""
@@ -231,7 +236,7 @@ class ConferenceControl:
         if participant is None or participant.negotiation.unacknowledged != request.cseq.number:
             return _no_dialog()
         if participant.state is State.EXPECTED:
-            self._leave(participant, "cancelled")
+            self.attendance.leave(participant, "cancelled")
         else:
             # The session goes on as it was before the INVITE (§14.1).
             self._acknowledged(participant, participant.negotiation.before)
@@ -246,7 +251,7 @@ class ConferenceControl:
         denied = self._in_order(participant, request)
         if denied is not None:
             return denied
-        self._leave(participant, "left")
+        self.attendance.leave(participant, "left")
         return request.response(200)
 
     def _update(self, request: Request) -> Response | Denied:
@@ -280,7 +285,7 @@ class ConferenceControl:
         if choice is None:
             return request.response(200)
         self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
-        self._expect_msrp(participant)
+        self.attendance.expect_msrp(participant)
         return self._described(request, participant, choice)
 
     def _refer(self, request: Request) -> Response | Denied:
@@ -327,82 +332,25 @@ class ConferenceControl:
             200, headers=(("Content-Type", SDP),), body=body, to_tag=self.new_tag()
         )
 
-    # The owner of participants.
-
-    def msrp_bound(self, participant: Participant) -> None:
-        """Somebody's MSRP is there: no more waiting for it."""
-        if _awaits_msrp(participant):
-            participant.stop_timer()
-        self.referrals.bound(participant)
-
-    def msrp_unbound(self, participant: Participant, reason: str) -> None:
-        """Somebody's MSRP is gone: it may come back within the grace time."""
-        participant.stop_congestion_timer()
-        if _awaits_msrp(participant):
-            told = " ".join(reason.split()).rstrip(".")
-            why = f"MSRP was lost ({told}) and did not come back"
-            self._wait(participant, self.settings.grace, why)
+    # How they end.
 
     def untrusted(self, session: Session, why: str) -> None:
         """Where a session's client waits for us is somebody else: the session ends."""
         handler = session.handler
         if isinstance(handler, Participant) and handler.state is State.JOINED:
-            self._end(handler, Reason("SIP", 488, why))
+            self.attendance.end(handler, Reason("SIP", 488, why))
         elif isinstance(handler, Transfer):
             handler.fail(488, why)
 
-    def _admits(self, participant: Participant, connection: FrameWriter) -> Refusal | None:
-        """Whose certificate is not the one of the description ends the session (RFC 8122 §6.2)."""
-        agreement = participant.agreement
-        if agreement is None or agreement.trusts(connection):
-            return None
-        self._end(participant, Reason("SIP", 488, NOT_THE_PEER))
-        return Refusal(403, NOT_THE_PEER)
-
-    def congested(self, participant: Participant) -> None:
-        """Somebody does not read what they are sent: bear it for a while (RFC 7701 §6.4)."""
-        self._log("congested", participant)
-        seconds = self.settings.congested_timeout
-        reason = Reason("SIP", 480, f"Your client did not read messages for {seconds:g} s")
-        participant.congestion_timer = self._clock.callLater(
-            seconds, self._end, participant, reason
-        )
-
-    def eased(self, participant: Participant, missed: int) -> None:
-        """They read again: tell them that they missed something."""
-        participant.stop_congestion_timer()
-        self._log(f"no longer congested, {missed} messages missed", participant)
-        tell(participant, f"Your connection was too slow: you missed {missed} messages")
-
-    def _expect_msrp(self, participant: Participant) -> None:
-        """Agreed: where the session has no connection, make it or wait for it."""
-        session = participant.session
-        agreement = participant.agreement
-        if not _awaits_msrp(participant) or session.connection is not None:
-            return
-        self._wait(participant, self.settings.msrp_timeout, "No MSRP connection")
-        if agreement is not None and agreement.connect_to is not None:
-            self.connect(session, agreement.connect_to)
-
-    def _wait(self, participant: Participant, seconds: float, why: str) -> None:
-        participant.stop_timer()
-        participant.timer = self._clock.callLater(seconds, self._gave_up, participant, seconds, why)
-
-    def _gave_up(self, participant: Participant, seconds: float, why: str) -> None:
-        self._end(participant, Reason("SIP", 408, f"{why} within {seconds:g} s"))
-
-    # Leaving.
-
     def expel(self, participant: Participant, reason: Reason) -> None:
         """Send somebody out."""
-        if participant.state is not State.DROPPED:
-            self._end(participant, reason)
+        self.attendance.expel(participant, reason)
 
     def close_room(self, key: str, reason: Reason) -> Deferred[list[tuple[bool, None]]]:
         """Send everybody out of the room `key`, as `close` does. Raises `KeyError` without one."""
         room = self.registry.rooms[key]
         room.silent = True
-        ended = [self._end(each, reason) for each in list(room.participants)]
+        ended = [self.attendance.end(each, reason) for each in list(room.participants)]
         self.referrals.inviter.room_ended(room)
         room.silent = False  # a static room goes on
         return DeferredList(ended)
@@ -412,21 +360,12 @@ class ConferenceControl:
         participants = self.registry.participants()
         for room in self.registry.rooms.values():
             room.silent = True
-        ends = [*self.files.close(reason), *(self._end(each, reason) for each in participants)]
+        ends = [
+            *self.files.close(reason),
+            *(self.attendance.end(each, reason) for each in participants),
+        ]
         self.referrals.inviter.stop()
         return DeferredList(ends)
-
-    def _end(self, participant: Participant, reason: Reason) -> Deferred[None]:
-        """Drop a participant and have the focus tell it."""
-        self._leave(participant, f"dropped: {reason.text}")
-        return self._tell_out(participant, reason)
-
-    def _tell_out(self, participant: Participant, reason: Reason) -> Deferred[None]:
-        return send_bye(self.channel, participant, reason)
-
-    def _leave(self, participant: Participant, how: str) -> None:
-        self.registry.leave(participant)
-        self._log(how, participant)
 
     def _left(self, participant: Participant) -> None:
         self.files.left(participant)
@@ -487,21 +426,6 @@ class ConferenceControl:
     def new_tag(self) -> str:
         """A tag for a dialog of ours: it names this server."""
         return f"{self.settings.name}.{secrets.token_hex(8)}"
-
-    def _log(self, what: str, participant: Participant) -> None:
-        self.log.info(
-            "{what}: {user} in {room} (Call-ID {call_id}; {count} in the room)",
-            what=visible(what),
-            user=participant.identity,
-            room=participant.room.uri,
-            call_id=visible(participant.dialog.call_id),
-            count=len(participant.room.participants),
-        )
-
-
-def _awaits_msrp(participant: Participant) -> bool:
-    """Whether MSRP is what a participant's timer is for: it is in, and no ACK is outstanding."""
-    return participant.state is State.JOINED and participant.negotiation.unacknowledged is None
 
 
 def _who(request: Request) -> str:
