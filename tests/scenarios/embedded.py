@@ -85,11 +85,11 @@ class EmbeddedServerTestCase(TestCase):
         return f"sip:{name}@{host}:{self.ports[transport]}{suffix}"
 
     def when_logged(self, what: str) -> Deferred[Any]:
-        """The next log event about `what` (``joined``, ``left``, …)."""
+        """The next log event about `what` (``joined``, ``left``, …), or what begins so."""
         result: Deferred[Any] = Deferred()
 
         def look(event: Any) -> None:
-            if event.get("what") == what and not result.called:
+            if str(event.get("what")).startswith(what) and not result.called:
                 globalLogPublisher.removeObserver(observe)
                 result.callback(event)
 
