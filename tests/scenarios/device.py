@@ -113,6 +113,10 @@ class Device(Protocol):
         # What is not read shall not be hidden in the kernel by the megabyte.
         self._transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 
+    def abort(self) -> None:
+        """Vanish."""
+        self._transport.abortConnection()
+
     def stop_reading(self) -> None:
         self._transport.pauseProducing()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from hashlib import sha256
 from time import monotonic
 from typing import Any
@@ -34,7 +35,7 @@ class FaultTestCase(EmbeddedServerTestCase):
     @inlineCallbacks
     def end_everything(self) -> Story:
         for device, person in self.people.items():
-            device.transport.abortConnection()
+            device.abort()
             yield device.lost
             if any(each.dialog.call_id == f"{person.name}-call" for each in self.participants):
                 person.request("BYE", 100)
@@ -54,7 +55,7 @@ class FaultTestCase(EmbeddedServerTestCase):
         raise AssertionError(f"{name} is not here")
 
     @inlineCallbacks
-    def joined(self, name: str) -> Story:
+    def joined(self, name: str) -> Generator[Deferred[Any], Any, Device]:
         """Somebody who takes plain text, in the room and connected."""
         person = Person(name, SipWire(("127.0.0.1", self.ports["udp"])), secure=False)
         yield person.join()
@@ -63,10 +64,11 @@ class FaultTestCase(EmbeddedServerTestCase):
         self.people[device] = person
         device.send(None)
         yield device.until(lambda: device.answers == [200])
-        return device
+        result: Device = device
+        return result
 
     @inlineCallbacks
-    def all_joined(self, *names: str) -> Story:
+    def all_joined(self, *names: str) -> Generator[Deferred[Any], Any, list[Device]]:
         devices = []
         for name in names:
             devices.append((yield self.joined(name)))
@@ -87,7 +89,7 @@ class SlowReaderTests(FaultTestCase):
         alice, bob, carol = yield self.all_joined("alice", "bob", "carol")
         carol.stop_reading()
         session = self.participant(carol).session
-        connection = session.connection
+        connection: Any = session.connection
         said = 0
         while not session.congested:
             self.assertLess(said, 3000, "the kernel takes no end of it")
@@ -191,7 +193,7 @@ class SenderTests(FaultTestCase):
         alice, bob, carol = yield self.all_joined("alice", "bob", "carol")
         alice.send(b"x" * CHUNK, total=100000, flag=MORE)
         yield bob.until(lambda: bool(bob.messages))
-        alice.transport.abortConnection()
+        alice.abort()
         for each in (bob, carol):
             yield each.until_ended(1)
             self.assertIs(each.ended[0].end, ABORTED)
@@ -216,7 +218,7 @@ class SenderTests(FaultTestCase):
             lost.callback(None)
 
         connection.on_lost = is_lost
-        alice.transport.abortConnection()
+        alice.abort()
         yield lost
         carol.rate = 0
         for each in (bob, carol):
