@@ -20,11 +20,14 @@ from attrs import field, fields, frozen
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
+from msrpconf import config_management
 from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
+from msrpconf.config_management import read_token
 from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue, found, instead
+from msrpconf.listen import ListenAddress
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.protocols.tls import Tls
@@ -33,14 +36,20 @@ from msrpconf.storage.url import in_directory
 T = TypeVar("T")
 
 #: The tables that start a component, and the component that each starts.
-COMPONENTS = {"focus": "msrp-conference-focus", "server": "msrp-conference-server"}
+COMPONENTS = {
+    "focus": "msrp-conference-focus",
+    "server": "msrp-conference-server",
+    "management": "the management interface",
+}
+
+# Those that nothing works without, in this version.
+_NEEDED = ("focus", "server")
 
 # Tables of the design whose component is not in this version: a file that has one expects it to
 # run, so it is not enough to call the table unknown.
 _NOT_YET = {
     "presence": "the presence agent",
     "dispatcher": "the dispatcher",
-    "management": "the management interface",
 }
 
 
@@ -219,6 +228,23 @@ class DatabaseConfig:
     refresh: float = _key(5.0, values.seconds)
 
 
+_MANAGEMENT = ListenAddress("127.0.0.1", 8080)
+
+
+@frozen
+class ManagementConfig:
+    """`[management]`: the HTTP interface for operators, programs and Prometheus.
+
+    - `listen`: where; an address is numeric.
+    - `token`: what whoever asks must have; needed where other hosts can ask.
+    - `token_file`: a file with it, relative to the configuration's.
+    """
+
+    listen: ListenAddress = _key(_MANAGEMENT, values.management_address)  # noqa: RUF009
+    token: str | None = field(default=None, repr=False, metadata={"read": values.token})
+    token_file: str | None = _key(None, values.file)
+
+
 @frozen
 class Config:
     """A whole configuration; `Config()` is the default.
@@ -233,6 +259,7 @@ class Config:
     conference: ConferenceConfig = ConferenceConfig()
     tls: TlsConfig = TlsConfig()
     database: DatabaseConfig = DatabaseConfig()
+    management: ManagementConfig = ManagementConfig()
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -274,6 +301,11 @@ class Config:
         return cls(**tables, source=source, written=frozenset((*tables, *keys)))
 
     @property
+    def from_file(self) -> bool:
+        """Whether there is a file that can be read again."""
+        return Path(self.source).is_absolute() or Path(self.source).is_file()
+
+    @property
     def components(self) -> frozenset[str]:
         """The tables of the components to run: those that are written, all if none is."""
         return frozenset(COMPONENTS) & self.written or frozenset(COMPONENTS)
@@ -288,6 +320,7 @@ class Config:
             *self._check_trust(),
             *self._check_server_address(),
             *self._check_tls(),
+            *self._check_management(),
         ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
@@ -305,6 +338,21 @@ class Config:
         if self.server.files is None:
             return None
         return str(Path(self.source).parent / self.server.files)
+
+    @property
+    def management_token(self) -> str | None:
+        """The token for the management interface, None for none; of a checked configuration."""
+        management = self.management
+        return read_token(Path(self.source).parent, management.token, management.token_file)
+
+    def _check_management(self) -> Iterable[str]:
+        if "management" not in self.components:
+            return
+        management = self.management
+        for each in config_management.problems(
+            Path(self.source).parent, management.listen, management.token, management.token_file
+        ):
+            yield f"[management] {each}"
 
     def load_tls(self) -> Tls | None:
         """What `[tls]` gives; None without the table, or where a file of it cannot be used."""
@@ -335,11 +383,13 @@ class Config:
             )
 
     def _check_components(self) -> Iterable[str]:
-        for missing in sorted(frozenset(COMPONENTS) - self.components):
-            (present,) = self.components
+        present = " and ".join(f"[{name}]" for name in COMPONENTS if name in self.components)
+        for missing in _NEEDED:
+            if missing in self.components:
+                continue
             yield (
-                f"[{present}] alone runs no {COMPONENTS[missing]}, and this version needs both in "
-                f"one process; write an empty table [{missing}] too, or neither of the two"
+                f"{present} alone runs no {COMPONENTS[missing]}, and this version needs both in "
+                f"one process; write an empty table [{missing}] too, or none of them"
             )
 
     def _check_trust(self) -> Iterable[str]:
@@ -385,6 +435,7 @@ _TABLES: Mapping[str, type] = {
     "conference": ConferenceConfig,
     "database": DatabaseConfig,
     "tls": TlsConfig,
+    "management": ManagementConfig,
 }
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from msrpconf.conference.nicknames import Nickname
 from msrpconf.conference.roles import Role
+from msrpconf.listen import ListenAddress
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, bracket, unbracket
 from msrpconf.protocols.sip.grammar import is_token, parse_host
@@ -25,6 +26,11 @@ from msrpconf.storage.url import read_url
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
+
+MIN_TOKEN = 16
+"""Characters that a token must have: fewer can be guessed."""
+
+MAX_TOKEN = 256
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CONTACT = ("auto", "conference", "address")
@@ -147,6 +153,34 @@ def address(*transports: str) -> Callable[[str], Address]:
         return listen
 
     return read
+
+
+def management_address(value: object) -> ListenAddress:
+    """Where the management interface listens."""
+    expected = 'an address such as "127.0.0.1:8080" or "[::1]:8080", or "unix:/path/of/a/socket"'
+    if not isinstance(value, str):
+        raise UnexpectedValue(expected, value)
+    try:
+        return ListenAddress.parse(value)
+    except ValueError:
+        raise UnexpectedValue(expected, value) from None
+
+
+def token(value: object) -> str:
+    """A secret that is sent in a header."""
+    expected = (
+        f"{MIN_TOKEN} to {MAX_TOKEN} characters of ASCII without blanks, such as uuidgen prints"
+    )
+    if not isinstance(value, str) or not is_secret(value):
+        # What it is, is nobody's business.
+        raise UnexpectedValue(expected, "something else")
+    return value
+
+
+def is_secret(text: str) -> bool:
+    """Whether `text` can be a token: long enough, and fit for a header."""
+    fit = text.isascii() and text.isprintable() and " " not in text
+    return fit and MIN_TOKEN <= len(text) <= MAX_TOKEN
 
 
 def domains(value: object) -> tuple[str, ...]:

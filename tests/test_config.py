@@ -19,7 +19,9 @@ class LoadTests(SynchronousTestCase):
     def test_no_file_runs_everything_on_loopback(self) -> None:
         config = Config.load(None)
         self.assertEqual(config, Config())
-        self.assertEqual(config.components, {"focus", "server"})
+        self.assertEqual(config.components, {"focus", "server", "management"})
+        self.assertEqual(str(config.management.listen), "127.0.0.1:8080")
+        self.assertIsNone(config.management_token)
         self.assertEqual(
             [str(address) for address in config.sip.listen],
             ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"],
@@ -142,7 +144,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_component_tables(self) -> None:
         for text, components in (
-            ("[sip]\n[conference]", {"focus", "server"}),
+            ("[sip]\n[conference]", {"focus", "server", "management"}),
             ("[focus]", {"focus"}),
             ("[server]", {"server"}),
             ("[focus]\n[server]", {"focus", "server"}),
@@ -212,7 +214,7 @@ class ErrorTests(SynchronousTestCase):
         self.refused(
             "zzz = 1",
             "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
-            " [database], [tls]",
+            " [database], [tls], [management]",
         )
 
     def test_a_proxy(self) -> None:
@@ -232,7 +234,6 @@ class ErrorTests(SynchronousTestCase):
         for table, name in (
             ("presence", "the presence agent"),
             ("dispatcher", "the dispatcher"),
-            ("management", "the management interface"),
         ):
             self.refused(
                 f"[{table}]",
@@ -371,6 +372,47 @@ class CheckTests(SynchronousTestCase):
     def test_focus_and_server_need_each_other(self) -> None:
         self.refused("[focus]", "[focus] alone runs no msrp-conference-server")
         self.refused("[server]", "[server] alone runs no msrp-conference-focus")
+        self.refused(
+            "[management]",
+            "[management] alone runs no msrp-conference-focus",
+            "[management] alone runs no msrp-conference-server",
+        )
+
+    def test_a_token_where_other_hosts_can_ask(self) -> None:
+        tables = "[focus]\n[server]\n[management]\n"
+        for listen in ("192.0.2.1:8080", "0.0.0.0:8080", "[::]:8080"):
+            text = f'{tables}listen = "{listen}"\n'
+            self.refused(text, f'[management] listen: "{listen}" is open to other hosts')
+            config = Config.parse(f'{text}token = "0123456789abcdef"', "x")
+            config.check()
+            self.assertEqual(config.management_token, "0123456789abcdef")
+            self.assertNotIn("0123456789abcdef", repr(config))
+        for listen in ("127.0.0.1:8080", "[::1]:8080", "unix:/run/msrpconf.sock"):
+            Config.parse(f'{tables}listen = "{listen}"\n', "x").check()
+
+    def test_the_file_of_a_token(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / "msrpconf.toml"
+        text = '[focus]\n[server]\n[management]\ntoken_file = "secret"\n'
+        for content, wrong in (
+            (None, "secret cannot be read: No such file"),
+            (b"short", "secret must have one line, of 16 to 256 characters"),
+            (b"two words are no token", "secret must have one line"),
+            (b"\xff" * 20, "secret must have one line"),
+        ):
+            if content is not None:
+                (directory / "secret").write_bytes(content)
+            error = self.assertRaises(ConfigError, Config.parse(text, str(path)).check)
+            self.assertIn("[management] token_file: ", str(error))
+            self.assertIn(wrong, str(error))
+        (directory / "secret").write_text("0123456789abcdef\n")
+        config = Config.parse(text, str(path))
+        config.check()
+        self.assertEqual(config.management_token, "0123456789abcdef")
+        both = Config.parse(f'{text}token = "0123456789abcdef"', str(path))
+        error = self.assertRaises(ConfigError, both.check)
+        self.assertIn("there is a token, too", str(error))
 
     def test_everything_wrong_is_said_at_once(self) -> None:
         self.refused(

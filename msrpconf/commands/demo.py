@@ -152,6 +152,8 @@ class Demo:
             Config(
                 sip=SipConfig(listen=(Address("udp", "127.0.0.1", 0),)),
                 server=ServerConfig(listen=(Address("tcp", "127.0.0.1", 0),)),
+                # Nobody manages it, so it takes no port for that.
+                written=frozenset({"focus", "server"}),
             ),
             self._reactor,
         )

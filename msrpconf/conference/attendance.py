@@ -117,6 +117,7 @@ class Attendance:
 
     def tell_out(self, participant: Participant, reason: Reason) -> Deferred[None]:
         """Have the focus say BYE to who is dropped; done when it is answered or given up."""
+        self._registry.tally.dropped[reason.cause or 0] += 1
         return send_bye(self._server.channel, participant, reason)
 
     def leave(self, participant: Participant, how: str) -> None:

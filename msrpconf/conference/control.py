@@ -116,6 +116,7 @@ class ConferenceControl:
             result = Denied(400, str(error))
         if isinstance(result, Response):
             return result
+        self.registry.tally.refused[result.status] += 1
         self.log.info(
             "refused: {method} of {user} to {room}: {status} {reason} (Call-ID {call_id})",
             method=request.method,
@@ -236,6 +237,7 @@ class ConferenceControl:
         if participant is None or participant.negotiation.unacknowledged != request.cseq.number:
             return _no_dialog()
         if participant.state is State.EXPECTED:
+            self.registry.tally.cancelled += 1
             self.attendance.leave(participant, "cancelled")
         else:
             # The session goes on as it was before the INVITE (§14.1).
@@ -251,6 +253,7 @@ class ConferenceControl:
         denied = self._in_order(participant, request)
         if denied is not None:
             return denied
+        self.registry.tally.left += 1
         self.attendance.leave(participant, "left")
         return request.response(200)
 

@@ -116,6 +116,11 @@ class History:
             self._append(each)
         self._trim()
 
+    def clear(self) -> None:
+        """Forget what there is."""
+        self._said.clear()
+        self._octets = 0
+
     def keeps(self, media_type: str) -> bool:
         """Whether a message of that type is kept here."""
         return self._messages > 0 and media_type not in _TRANSIENT

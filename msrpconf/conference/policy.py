@@ -24,6 +24,8 @@ def may_join(
     settings: ServerSettings, registry: ConferenceRegistry, key: str, user: Identity
 ) -> Denied | None:
     """Whether `user` may enter the room `key`, or create it by doing so (RFC 4579 §5.1)."""
+    if registry.draining:
+        return Denied(503, "This server takes nobody new: try again later", _LATER)
     room = registry.rooms.get(key)
     if room is None:
         denied = may_create(settings, registry, user)

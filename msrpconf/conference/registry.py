@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.participant import Participant, State
@@ -15,6 +17,26 @@ from msrpconf.protocols.sip.message import Request
 
 DialogId = tuple[str, str, str | None]
 """Call-ID, our tag, the peer's tag (RFC 3261 §12)."""
+
+
+@define
+class Tally:
+    """What a server has done since it was started, as far as its rooms do not know it themselves.
+
+    Messages are those of the rooms that have ended. `refused` and `dropped` count by
+    the status that a request, or a BYE's Reason, was given.
+    """
+
+    rooms_made: int = 0
+    rooms_ended: int = 0
+    joined: int = 0
+    left: int = 0
+    cancelled: int = 0
+    messages: int = 0
+    private_messages: int = 0
+    undelivered: int = 0
+    refused: Counter[int] = field(factory=Counter)
+    dropped: Counter[int] = field(factory=Counter)
 
 
 class ConferenceRegistry:
@@ -32,6 +54,10 @@ class ConferenceRegistry:
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
         self.static_rooms = 0
         """How many of the rooms an operator has set up; kept by who sets them up."""
+        self.draining = False
+        """Whether nobody new is taken in, because the server is about to be stopped."""
+        self.tally = Tally()
+        """What was done in rooms that have ended, and how often people came and went."""
         self.on_left: Callable[[Participant], None] = lambda participant: None
         """Told of each participant who is out."""
         self.on_ended: Callable[[Room], None] = lambda room: None
@@ -43,6 +69,7 @@ class ConferenceRegistry:
         room = self.rooms.get(key)
         if room is None:
             room = self.rooms[key] = Room(uri, key, self._clock, settings)
+            self.tally.rooms_made += 1
         return room
 
     def participant(self, request: Request) -> Participant | None:
@@ -65,6 +92,7 @@ class ConferenceRegistry:
     def acknowledge(self, participant: Participant) -> None:
         """The ACK has come: the participant is in."""
         participant.state = State.JOINED
+        self.tally.joined += 1
         self._no_longer_pending(participant)
         participant.room.joined(participant)
 
@@ -96,7 +124,23 @@ class ConferenceRegistry:
     def end(self, room: Room) -> None:
         """A room is no more; nobody is in it."""
         del self.rooms[room.key]
+        tally = self.tally
+        tally.rooms_ended += 1
+        tally.messages += room.messages
+        tally.private_messages += room.private_messages
+        tally.undelivered += room.undelivered
         self.on_ended(room)
+
+    def totals(self) -> Tally:
+        """What was done since the start, also in the rooms that are there."""
+        rooms = self.rooms.values()
+        tally = self.tally
+        return evolve(
+            tally,
+            messages=tally.messages + sum(each.messages for each in rooms),
+            private_messages=tally.private_messages + sum(each.private_messages for each in rooms),
+            undelivered=tally.undelivered + sum(each.undelivered for each in rooms),
+        )
 
     @property
     def ad_hoc_rooms(self) -> int:

@@ -12,21 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.logger import Logger
 
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
-from msrpconf.config import Config
+from msrpconf.config import Config, ConfigError
 from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
+from msrpconf.services.management import ManagementService, Parts
+from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.reloading import differences, is_live, with_live_keys
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.storage.database import Database
+
+log = Logger()
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
@@ -69,8 +76,29 @@ class ConferenceService(MultiService):
             )
         )
         """The rooms that an operator has set up; None without a database."""
+        self.management = self._make_management(reactor)
+        """The HTTP interface; None where the configuration has none."""
+        self._in_force = config
+        self._started = False
         self._reactor = reactor
         self._channel: LocalChannel | None = None
+
+    def _make_management(self, reactor: Any) -> ManagementService | None:
+        config = self.config
+        if "management" not in config.components:
+            return None
+        parts = Parts(
+            reactor=reactor,
+            control=self.server.control,
+            msrp=self.server.factory,
+            focus=self.focus,
+            static_rooms=self.static_rooms,
+            listening=lambda: self.listening,
+            started=lambda: self._started,
+            reload=self.reload,
+            since=reactor.seconds(),
+        )
+        return ManagementService(parts, config.management.listen, config.management_token)
 
     @property
     def registry(self) -> ConferenceRegistry:
@@ -81,7 +109,9 @@ class ConferenceService(MultiService):
     def listening(self) -> list[str]:
         """What listens, as ``sip udp:127.0.0.1:5060`` and ``msrp tcp:127.0.0.1:2855``."""
         sip = [f"sip {address}" for address in self.focus.listening]
-        return [*sip, *(f"msrp {address}" for address in self.server.listening)]
+        msrp = [f"msrp {address}" for address in self.server.listening]
+        management = [] if self.management is None else self.management.listening
+        return [*sip, *msrp, *(f"management {each}" for each in management)]
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[None], None, None]:
@@ -103,24 +133,75 @@ class ConferenceService(MultiService):
                 yield self.static_rooms.startService()
                 if not self.running:
                     return  # stopped meanwhile
+            if self.management is not None:
+                # First: health is asked for while the rest starts.
+                self.management.startService()
             self.server.startService()
             yield self.focus.startService()
         except Exception:
             yield self.stopService()
             raise
+        self._started = True
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
         """Take nobody in any more, send everybody a BYE, then close the ports."""
         self.running = 0
+        self._started = False
         self.focus.refuse_new()
         yield self.server.stopService()
         yield self.focus.stopService()
+        if self.management is not None:
+            yield self.management.stopService()
         if self.static_rooms is not None:
             yield self.static_rooms.stopService()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+    @inlineCallbacks
+    def reload(self) -> Generator[Deferred[Any], Any, Reloaded]:
+        """Read the configuration's file and the static rooms again, and take what can change.
+
+        Fails with `ReloadError`, and then nothing has changed, or with `DatabaseError`.
+        """
+        old = self._in_force
+        new = old
+        if self.config.from_file:
+            try:
+                new = Config.load(self.config.source)
+                new.check()
+            except ConfigError as error:
+                raise ReloadError(str(error)) from None
+        keys = differences(old, new)
+        changed = tuple(key for key in keys if is_live(key))
+        self._apply(with_live_keys(old, new))
+        count = 0
+        if self.static_rooms is not None:
+            yield self.static_rooms.refresh()
+            self.static_rooms.apply_defaults()
+            count = len(self.static_rooms.rooms)
+        log.info(
+            "reloaded {source}: changed {changed}; {count} static rooms",
+            source=self.config.source,
+            changed=", ".join(changed) or "nothing",
+            count=count,
+        )
+        return Reloaded(changed, tuple(key for key in keys if not is_live(key)), count)
+
+    def _apply(self, config: Config) -> None:
+        """Have the settings of `config`, of which only what can change is other than before."""
+        self._in_force = config
+        told = self.server.control.settings
+        # Where it listens was found out at the start.
+        self.server.control.settings = evolve(
+            server_settings(config),
+            msrp_host=told.msrp_host,
+            msrp_port=told.msrp_port,
+            msrps_port=told.msrps_port,
+            fingerprints=told.fingerprints,
+        )
+        self.focus.focus.settings = focus_settings(config)
 
 
 def make_service(config: Config, reactor: Any, trace: Trace | None = None) -> ConferenceService:

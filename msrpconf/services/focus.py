@@ -16,6 +16,7 @@ focus remembers of a call; kill it, start it again, and nobody in a room notices
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -99,6 +100,8 @@ class Focus:
         self.local_address: Callable[[Flow], Address]
         self.address_towards: Callable[[Address], Address]
         self.closing = False
+        self.refusals: Counter[int] = Counter()
+        """Requests that the focus itself has not served, by the status of the answer."""
         self._alarms = AlarmClock(clock)
         self._repeater = Repeater(self._alarms, Timers() if timers is None else timers)
         self._budget = LineBudget(clock)
@@ -323,6 +326,7 @@ class Focus:
         self, request: Request, status: int, reason: str, stranger: str | None = None
     ) -> None:
         """One line for each refusal; of those to a `stranger`, a host, only so many."""
+        self.refusals[status] += 1
         note = "" if stranger is None else self._budget.take(stranger)
         if note is None:
             return

@@ -45,6 +45,21 @@ class RoomHistories:
         self._limits.pop(key, None)
         self._store.forget(key)
 
+    def clear(self, room: Room) -> Deferred[None]:
+        """Forget what was said in a room, stored or not. Fails with `DatabaseError`."""
+        room.history.clear()
+        return self._store.clear(room.key)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be written."""
+        return self._store.waiting
+
+    @property
+    def lost(self) -> int:
+        """Messages that were not written, because the database was away for too long."""
+        return self._store.lost
+
     @inlineCallbacks
     def restore(self, rooms: Iterable[Room]) -> Generator[Deferred[Any], Any, None]:
         """Give rooms the history that is stored. Fails with `DatabaseError`."""

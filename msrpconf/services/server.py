@@ -66,10 +66,10 @@ class ServerService(Service):
         self._listen = listen
         self._tls = tls
         self._attempts: set[Deferred[MsrpConnection]] = set()
-        self._factory = MsrpFactory(
+        self.factory = MsrpFactory(
             self.registry.sessions, reactor, trace=trace, keep_alive=keep_alive
         )
-        self._connector = MsrpConnector(reactor, self._factory, tls)
+        self._connector = MsrpConnector(reactor, self.factory, tls)
         self.control = ConferenceControl(self.registry, reactor, settings, self.connect)
 
     def use_channel(self, channel: Channel) -> None:
@@ -97,7 +97,7 @@ class ServerService(Service):
         )
 
     def _open(self, address: Address) -> Any:
-        factory: IProtocolFactory = self._factory
+        factory: IProtocolFactory = self.factory
         if address.transport == "tls":
             if self._tls is None:
                 raise ValueError(f"{address}: there is no certificate to listen for TLS with")
@@ -134,11 +134,11 @@ class ServerService(Service):
     def _close_connections(self) -> Generator[Deferred[Any], Any, None]:
         """Let what is queued be written, but not wait for ever for who does not read."""
         lost = []
-        for connection in list(self._factory.connections):
+        for connection in list(self.factory.connections):
             lost.append(_when_lost(connection))
             connection.close()
         yield self._at_most(FLUSH_TIMEOUT, DeferredList(lost))
-        for connection in list(self._factory.connections):
+        for connection in list(self.factory.connections):
             connection.abort()
 
     def _at_most(self, seconds: float, event: Deferred[Any]) -> Deferred[Any]:

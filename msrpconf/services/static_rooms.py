@@ -37,7 +37,8 @@ class StaticRoomService(Service):
         self, database: Database, control: Server, clock: IReactorTime, refresh: float
     ) -> None:
         self.database = database
-        self._histories = RoomHistories(database, clock)
+        self.histories = RoomHistories(database, clock)
+        """What was said in these rooms."""
         self._registry = control.registry
         self._store = RoomStore(database, clock.seconds)
         self._rooms = StaticRooms(control)
@@ -47,7 +48,8 @@ class StaticRoomService(Service):
         self._lock = DeferredLock()
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
-        self._away = False
+        self.away: str | None = None
+        """Why the database cannot be used just now; None while it can."""
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:
@@ -72,7 +74,7 @@ class StaticRoomService(Service):
         Service.stopService(self)
         if self._looking.running:
             self._looking.stop()
-        yield self._histories.stop()
+        yield self.histories.stop()
         yield self.database.stop()
 
     @property
@@ -102,9 +104,18 @@ class StaticRoomService(Service):
         """
         return self._write(lambda: self._store.delete(key, revision), lambda _: self._remove(key))
 
+    def clear_history(self, key: str) -> Deferred[None]:
+        """Forget what was said in a room, there as here. Fails with `DatabaseError`."""
+        return self.histories.clear(self._registry.rooms[key])
+
     def refresh(self) -> Deferred[None]:
         """Look for what other processes have changed. Fails with `DatabaseError`."""
         return self._lock.run(lambda: self._changes().addCallback(self._apply))
+
+    def apply_defaults(self) -> None:
+        """Have the settings of all rooms follow the configuration's, which have changed."""
+        for record in list(self.rooms.values()):
+            self._put(record)
 
     def _write(self, ask: Callable[[], Deferred[T]], apply: Callable[[T], None]) -> Deferred[T]:
         def done(result: T) -> T:
@@ -128,29 +139,28 @@ class StaticRoomService(Service):
             self._remove(key)
         self._revision = changes.revision
         # What was said in new rooms before they came to be here.
-        return self._histories.restore(self._registry.rooms[each.key] for each in changes.changed)
+        return self.histories.restore(self._registry.rooms[each.key] for each in changes.changed)
 
     def _put(self, room: StaticRoom) -> None:
         self._rooms.put(room)
-        self._histories.keep(self._registry.rooms[room.key])
+        self.histories.keep(self._registry.rooms[room.key])
 
     def _remove(self, key: str) -> None:
         self._rooms.remove(key)
-        self._histories.forget(key)
+        self.histories.forget(key)
 
     def _look(self) -> Deferred[None]:
         return self.refresh().addCallbacks(self._seen, self._not_seen)
 
     def _seen(self, _: object) -> None:
-        if self._away:
-            self._away = False
+        if self.away is not None:
+            self.away = None
             self.log.info("{name}: it is back", name=self.database.name)
 
     def _not_seen(self, failure: Failure) -> None:
         if failure.check(DatabaseError) is None:
             self.log.failure("static rooms cannot be refreshed", failure)
-        elif self.running and not self._away:
-            self._away = True
-            self.log.error(
-                "{error}; static rooms stay as they are", error=failure.getErrorMessage()
-            )
+        elif self.running:
+            told, self.away = self.away, failure.getErrorMessage()
+            if told is None:
+                self.log.error("{error}; static rooms stay as they are", error=self.away)

@@ -50,7 +50,8 @@ class Options(usage.Options):
     synopsis = "[--config FILE] [--trace sip,msrp]"
     longdesc = (
         "Chat rooms for SIP. Without a configuration the server is for this machine alone: "
-        "SIP at 127.0.0.1:5060, MSRP at 127.0.0.1:2855."
+        "SIP at 127.0.0.1:5060, MSRP at 127.0.0.1:2855, "
+        "management at 127.0.0.1:8080."
     )
     optParameters = [
         ["config", "c", None, "The configuration, a TOML file."],
@@ -107,7 +108,20 @@ def unusable_addresses(config: Config) -> list[str]:
                 opened.enter_context(bound_socket(kind, address.endpoint))
             except OSError as error:
                 problems.append(f"{address}: {error.strerror or error}")
+        problems += _unusable_management(config, opened)
     return problems
+
+
+def _unusable_management(config: Config, opened: ExitStack) -> list[str]:
+    listen = config.management.listen
+    if "management" not in config.components or listen.path is not None:
+        return []
+    try:
+        opened.enter_context(bound_socket(socket.SOCK_STREAM, (listen.host, listen.port)))
+    except OSError as error:
+        way_out = 'write another address into [management] listen, such as "127.0.0.1:8081"'
+        return [f"{listen} for the management interface: {error.strerror or error}; {way_out}"]
+    return []
 
 
 class ServerProcess(Service):
@@ -168,10 +182,14 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     """
     sip = [each.removeprefix("sip ") for each in listening if each.startswith("sip ")]
     msrp = [each.removeprefix("msrp ") for each in listening if each.startswith("msrp ")]
+    management = [
+        each.removeprefix("management ") for each in listening if each.startswith("management ")
+    ]
     command = shlex.join([program("msrpconf"), "chat", *_way_in(config, Address.parse(sip[0]))])
     return [
         f"msrpconf {__version__}, configured by {config.source}",
         f"SIP at {', '.join(sip)}; MSRP at {', '.join(msrp)}",
+        *(f"management at {each}: msrpconf status, msrpconf --help" for each in management),
         f"join with: {command}   or with any SIP client that has MSRP",
     ]
 

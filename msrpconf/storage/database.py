@@ -90,6 +90,11 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
 
+    @property
+    def waiting(self) -> int:
+        """Transactions that run, or wait for a thread."""
+        return len(self._running)
+
     def run(self, work: Callable[[Connection], T]) -> Deferred[T]:
         """Call `work` in a thread, in a transaction that is rolled back if it raises.
 

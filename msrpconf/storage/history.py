@@ -106,6 +106,22 @@ class HistoryStore:
         self._bounds.pop(room, None)
 
     @inlineCallbacks
+    def clear(self, room: str) -> Generator[Deferred[Any], Any, None]:
+        """Delete the messages of a room. Fails with `DatabaseError`."""
+        if self._writing is not None:
+            # What is being written now would else be there again.
+            written: Deferred[None] = Deferred()
+            self._writing.addCallback(lambda _: written.callback(None))
+            yield written
+        self.forget(room)
+        yield self._database.run(lambda connection: _clear(connection, room))
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be written."""
+        return len(self._pending)
+
+    @inlineCallbacks
     def stop(self) -> Generator[Deferred[Any], Any, None]:
         """Write what there is, and take no more; before the database is stopped."""
         self._stopped = True
@@ -206,3 +222,7 @@ def _load(
                 messages = found.setdefault(room, deque(maxlen=limits.messages))
                 messages.append(StoredMessage(at, head, content))
     return {room: list(messages) for room, messages in found.items() if messages}
+
+
+def _clear(connection: Connection, room: str) -> None:
+    connection.execute(delete(history).where(history.c.room == room))

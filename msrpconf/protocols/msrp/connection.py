@@ -142,6 +142,7 @@ class MsrpConnection(StreamWriter):
 
     def dataReceived(self, data: bytes) -> None:
         self.heard = True
+        self._traffic.octets_in += len(data)
         if self._trace is not None:
             self._trace("<", self.peer, data)
         if not self._taking():
@@ -236,6 +237,7 @@ class MsrpConnection(StreamWriter):
 
     def refuse(self, head: Head, refusal: Refusal) -> None:
         """Answer a request that is not served: not a REPORT, nor who wants no answer (§7.2)."""
+        self._traffic.refused += 1
         name = session_id(head.to_path)
         session = self._sessions.get(name)
         self.log.info(
@@ -371,6 +373,8 @@ class MsrpFactory(protocol.Factory):
         self._sessions = sessions
         self._clock = clock
         self._flusher = Flusher(clock)
+        self.traffic = self._flusher.traffic
+        """What has gone over all connections."""
         self._max_connections = max_connections
         self._bind_timeout = bind_timeout
         self._trace = trace

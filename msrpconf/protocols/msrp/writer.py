@@ -60,12 +60,28 @@ class StreamTransport(Protocol):
     def getPeer(self) -> IAddress: ...
 
 
+class Traffic:
+    """What has gone over the connections of one factory since it was made: for metrics."""
+
+    __slots__ = ("frames_out", "octets_in", "octets_out", "refused")
+
+    def __init__(self) -> None:
+        self.octets_in = 0
+        self.octets_out = 0
+        self.frames_out = 0
+        """Requests of sessions: messages, their chunks, and the like; not answers."""
+        self.refused = 0
+        """Requests that were not served."""
+
+
 class Flusher:
     """Has the connections that have something to write do so, once a turn of the reactor."""
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.traffic = Traffic()
+        """Of all the connections that write by this."""
         self._clock = clock
         self._waiting: list[StreamWriter] = []
 
@@ -100,6 +116,7 @@ class StreamWriter(protocol.Protocol):
         self.shared = False
         """Whether several sessions have been served here: transactions need names of their own."""
         self._flusher = flusher
+        self._traffic = flusher.traffic
         self._trace = trace
         self._stream: StreamTransport
         self._socket: socket.socket | None = None
@@ -222,6 +239,10 @@ class StreamWriter(protocol.Protocol):
         if self._trace is not None:
             self._trace(">", self.peer, b"".join(buffers))
         self.wrote = True
+        traffic = self._traffic
+        traffic.octets_out += size
+        # Four buffers for each frame, and one for all answers, which come first.
+        traffic.frames_out += len(buffers) // 4
         if self._socket is None:
             self._stream.write(b"".join(buffers))
             return not self._stalled

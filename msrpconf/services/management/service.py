@@ -1,0 +1,82 @@
+"""The management interface as a service: where it listens, and who may ask."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+
+from msrpconf.listen import ListenAddress
+from msrpconf.services.management.api import functions
+from msrpconf.services.management.guard import Guard
+from msrpconf.services.management.http import ManagementFactory
+from msrpconf.services.management.parts import Parts
+from msrpconf.services.management.router import Router
+
+
+class ManagementService(Service):
+    """Serves HTTP about `parts` at `listen`.
+
+    With a `token`, whoever asks must have it; it is needed at an address that other hosts can
+    reach. A Unix socket is for its owner and its group.
+    """
+
+    name = "msrpconf-management"
+
+    def __init__(self, parts: Parts, listen: ListenAddress, token: str | None = None) -> None:
+        if token is None and not listen.local:
+            raise ValueError(f"{listen}: a token is needed where other hosts can ask")
+        self._reactor = parts.reactor
+        self._listen = listen
+        guard = Guard(token, listen.path is None and listen.local)
+        router = Router(guard, functions(parts, token is not None))
+        self.factory = ManagementFactory(router, parts.reactor)
+        self._port: Any = None
+
+    def startService(self) -> None:
+        """Listen. Raises `CannotListenError` for an address that is taken."""
+        Service.startService(self)
+        listen = self._listen
+        if listen.path is None:
+            self._port = self._reactor.listenTCP(listen.port, self.factory, interface=listen.host)
+            return
+        _remove_stale(listen.path)
+        before = os.umask(0o117)
+        try:
+            self._port = self._reactor.listenUNIX(listen.path, self.factory)
+        finally:
+            os.umask(before)
+
+    @property
+    def listening(self) -> list[str]:
+        """Where: ``http://127.0.0.1:8080``, or ``unix:/run/msrpconf.sock``."""
+        if self._port is None:
+            return []
+        if self._listen.path is not None:
+            return [str(self._listen)]
+        return [self._listen.url(self._port.getHost().port)]
+
+    def stopService(self) -> Deferred[Any]:
+        """Listen no more, and close what is open."""
+        Service.stopService(self)
+        port, self._port = self._port, None
+        for channel in list(self.factory.channels):
+            channel.transport.loseConnection()
+        return maybeDeferred(port.stopListening) if port is not None else DeferredList([])
+
+
+def _remove_stale(path: str) -> None:
+    """Take away the socket of a process that has died: nobody listens there."""
+    with suppress(OSError):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)

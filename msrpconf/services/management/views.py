@@ -1,0 +1,105 @@
+"""Rooms and participants as JSON shows them: see `schemas`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import fields
+
+from msrpconf.conference.history import Said
+from msrpconf.conference.invitation import Invitation
+from msrpconf.conference.participant import Participant
+from msrpconf.conference.room import Room
+from msrpconf.conference.settings import RoomSettings
+from msrpconf.conference.static import StaticRoom
+from msrpconf.overrides import write_overrides
+
+Document = dict[str, Any]
+
+
+def time(seconds: float) -> str:
+    """Seconds of the epoch as RFC 3339 has them."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def summary(room: Room) -> Document:
+    """A room in a list."""
+    return {
+        "uri": room.uri,
+        "static": room.static,
+        "subject": room.subject or "",
+        "participants": len(room.participants),
+        "members_only": room.roles.members_only,
+        "locked": room.roles.locked,
+        "messages": room.messages,
+        "private_messages": room.private_messages,
+        "undelivered": room.undelivered,
+    }
+
+
+def room_in_full(room: Room, record: StaticRoom | None) -> Document:
+    """One room; `record` is that of a static one."""
+    settings = {each.name: getattr(room.settings, each.name) for each in fields(RoomSettings)}
+    known = record is not None and record.revision
+    return {
+        **summary(room),
+        "display_text": room.display_text or "",
+        "free_text": room.free_text or "",
+        "others": room.roles.others.text,
+        "users": {user: role.text for user, role in sorted(room.roles.assigned.items())},
+        "muted": sorted(room.roles.muted),
+        "invitations": sum(each.open for each in room.invitations),
+        "history": len(room.history),
+        "settings": write_overrides(settings),
+        "overrides": {} if record is None else write_overrides(record.settings),
+        "created": time(record.created) if record is not None and known else None,
+        "changed": time(record.changed) if record is not None and known else None,
+        "revision": None if record is None else record.revision,
+    }
+
+
+def participant(each: Participant) -> Document:
+    """Somebody in a room, from one device."""
+    identity, session = each.identity, each.session
+    return {
+        "id": each.dialog.local_tag,
+        "user": identity.key,
+        "uri": identity.uri,
+        "display_name": identity.display_name,
+        "nickname": each.room.nicknames.of(each),
+        "anonymous": identity.anonymous,
+        "state": each.state.value,
+        "role": each.role.text,
+        "muted": each.muted,
+        "connected": session.connection is not None,
+        "congested": session.congested,
+        "queued_octets": session.queued,
+        "sent_octets": session.written,
+        "call_id": each.dialog.call_id,
+    }
+
+
+def invitation(each: Invitation) -> Document:
+    """An invitation, as it stands."""
+    return {
+        "user": each.guest.key,
+        "by": each.inviter.key,
+        "state": each.state.value,
+        "outcome": str(each.outcome),
+        "since": time(each.since),
+        "changed": time(each.changed),
+    }
+
+
+def message(said: Said) -> Document:
+    """A message of a room's history."""
+    is_text = said.media_type.startswith("text/")
+    return {
+        "from": said.speaker.uri,
+        "name": said.speaker.name,
+        "at": time(said.at),
+        "content_type": said.content_type,
+        "octets": len(said.content),
+        "text": said.content.decode("utf-8", "replace") if is_text else None,
+    }
