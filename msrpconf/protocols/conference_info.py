@@ -1,0 +1,303 @@
+"""Conference-info documents: values, and the XML that tells them (RFC 4575, RFC 6501 §4.6.5).
+
+A document is joined of elements, each made by itself: who keeps those that do not change
+makes a document of a thousand users by joining octets. Whatever a peer called itself, the
+document is well-formed, and valid by the schema of RFC 4575 §6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from attrs import frozen
+
+CONFERENCE_INFO = "application/conference-info+xml"
+"""The media type of the documents (RFC 4575 §9.2)."""
+
+NAMESPACE = "urn:ietf:params:xml:ns:conference-info"
+
+XCON_NAMESPACE = "urn:ietf:params:xml:ns:xcon-conference-info"
+"""Of the attribute ``nickname`` of a user (RFC 6501, RFC 7701 §7.4)."""
+
+MAX_VERSION = 2**32 - 1
+
+# What XML 1.0 can hold nowhere, not even escaped.
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL = {
+    ord("&"): "&amp;",
+    ord("<"): "&lt;",
+    ord(">"): "&gt;",
+    ord('"'): "&quot;",
+    ord("\t"): "&#9;",
+    ord("\n"): "&#10;",
+    ord("\r"): "&#13;",
+}
+_PLAIN = re.compile(r"[A-Za-z0-9@:;=.,_ ()+*/?!$'~#-]*")
+_PLAIN_URI = re.compile(r"[A-Za-z0-9@:;=.,_()+*/?!$'~&-]*")
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
+
+
+@frozen
+class Execution:
+    """What was done: `when`, in seconds of the epoch, for what `reason`, and `by` whose URI."""
+
+    when: float | None = None
+    reason: str | None = None
+    by: str | None = None
+
+
+@frozen
+class Media:
+    """One stream of an endpoint (RFC 4575 §5.8); `status` is the participant's view."""
+
+    id: str
+    type: str | None = None
+    label: str | None = None
+    status: str | None = None
+    display_text: str | None = None
+
+
+@frozen
+class Endpoint:
+    """A device of a user in the conference, or on its way there or out (RFC 4575 §5.7).
+
+    `status`, `joining_method` and `disconnection_method` are words of the schema.
+    """
+
+    entity: str
+    status: str | None = None
+    display_text: str | None = None
+    referred: Execution | None = None
+    joining_method: str | None = None
+    joining_info: Execution | None = None
+    disconnection_method: str | None = None
+    disconnection_info: Execution | None = None
+    media: tuple[Media, ...] = ()
+
+
+@frozen
+class User:
+    """A user (RFC 4575 §5.6), known by the URI `entity`."""
+
+    entity: str
+    display_text: str | None = None
+    nickname: str | None = None
+    roles: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@frozen
+class UriEntry:
+    """A URI of the conference, and what it is for (RFC 4575 §5.3.1, §5.3.2)."""
+
+    uri: str
+    purpose: str | None = None
+    display_text: str | None = None
+
+
+@frozen
+class MediaEntry:
+    """A stream that a participant can have (RFC 4575 §5.3.4)."""
+
+    label: str
+    type: str
+    status: str | None = None
+    display_text: str | None = None
+
+
+@frozen
+class Description:
+    """What a conference is (RFC 4575 §5.3)."""
+
+    display_text: str | None = None
+    subject: str | None = None
+    free_text: str | None = None
+    conf_uris: tuple[UriEntry, ...] = ()
+    service_uris: tuple[UriEntry, ...] = ()
+    maximum_user_count: int | None = None
+    available_media: tuple[MediaEntry, ...] = ()
+
+
+@frozen
+class Host:
+    """Who hosts a conference (RFC 4575 §5.4)."""
+
+    display_text: str | None = None
+    web_page: str | None = None
+    uris: tuple[UriEntry, ...] = ()
+
+
+@frozen
+class ConferenceState:
+    """How a conference is (RFC 4575 §5.5)."""
+
+    user_count: int | None = None
+    active: bool | None = None
+    locked: bool | None = None
+
+
+# Writing.
+
+
+def document(uri: str, state: str, version: int, parts: Iterable[bytes] = ()) -> bytes:
+    """A document of the conference `uri`; `parts` are elements in the order of the schema."""
+    head = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<conference-info xmlns="{NAMESPACE}" xmlns:xcon="{XCON_NAMESPACE}"'
+        f' entity="{_uri(uri)}" state="{state}" version="{version & MAX_VERSION}">\n'
+    )
+    return b"".join((head.encode(), *parts, b"</conference-info>\n"))
+
+
+def users_element(elements: Iterable[bytes], state: str = "full") -> bytes:
+    """The users whose `elements` these are."""
+    return b"".join((f'<users state="{state}">\n'.encode(), *elements, b"</users>\n"))
+
+
+def user_element(user: User) -> bytes:
+    """All of one user."""
+    attributes = f' entity="{_uri(user.entity)}" state="full"'
+    if user.nickname is not None:
+        attributes += f' xcon:nickname="{_escaped(user.nickname)}"'
+    roles = "".join(_text("entry", role) for role in user.roles)
+    inner = (
+        _text("display-text", user.display_text),
+        f"<roles>{roles}</roles>" if roles else "",
+        *map(_endpoint, user.endpoints),
+    )
+    return f"<user{attributes}>{''.join(inner)}</user>\n".encode()
+
+
+def deleted_user_element(entity: str) -> bytes:
+    """One user less, in a partial document."""
+    return f'<user entity="{_uri(entity)}" state="deleted"/>\n'.encode()
+
+
+def description_element(description: Description) -> bytes:
+    """What the conference is; atomic, so all of it is told whenever any is."""
+    media = "".join(
+        f'<entry label="{_escaped(each.label)}">{_text("display-text", each.display_text)}'
+        f"{_text('type', each.type)}{_text('status', each.status)}</entry>"
+        for each in description.available_media
+    )
+    maximum = description.maximum_user_count
+    inner = (
+        _text("display-text", description.display_text),
+        _text("subject", description.subject),
+        _text("free-text", description.free_text),
+        _uris("conf-uris", description.conf_uris),
+        _uris("service-uris", description.service_uris),
+        _text("maximum-user-count", None if maximum is None else str(maximum)),
+        f"<available-media>{media}</available-media>" if media else "",
+    )
+    return f"<conference-description>{''.join(inner)}</conference-description>\n".encode()
+
+
+def host_element(host: Host) -> bytes:
+    """Who hosts the conference; no octets where nothing is known of that."""
+    page = host.web_page
+    inner = (
+        _text("display-text", host.display_text),
+        "" if page is None else f"<web-page>{_uri(page)}</web-page>",
+        _uris("uris", host.uris),
+    )
+    return f"<host-info>{''.join(inner)}</host-info>\n".encode() if any(inner) else b""
+
+
+def state_element(state: ConferenceState) -> bytes:
+    """How the conference is."""
+    count = state.user_count
+    inner = (
+        _text("user-count", None if count is None else str(count)),
+        _text("active", _boolean(state.active)),
+        _text("locked", _boolean(state.locked)),
+    )
+    return f"<conference-state>{''.join(inner)}</conference-state>\n".encode()
+
+
+def as_uri(text: str) -> str:
+    """`text` as an xs:anyURI has it: what a URI may not have is escaped.
+
+    An element is known by what this gives: the same text for the same URI.
+    """
+    if _PLAIN_URI.fullmatch(text):
+        return text
+    host = _LITERAL.search(text)
+    if host is not None:  # an IPv6 address is the one place for brackets
+        before, after = text[: host.start()], text[host.end() :]
+        return f"{as_uri(before)}{host[0]}{as_uri(after)}"
+    octets = _BAD_ESCAPE.sub("%25", text).encode("utf-8", "replace")
+    return quote(octets, safe="@:;=.,_()+*/?!$'~&-%")
+
+
+def _endpoint(endpoint: Endpoint) -> str:
+    inner = (
+        _text("display-text", endpoint.display_text),
+        _execution("referred", endpoint.referred),
+        _text("status", endpoint.status),
+        _text("joining-method", endpoint.joining_method),
+        _execution("joining-info", endpoint.joining_info),
+        _text("disconnection-method", endpoint.disconnection_method),
+        _execution("disconnection-info", endpoint.disconnection_info),
+        *map(_media, endpoint.media),
+    )
+    entity = _escaped(endpoint.entity)
+    return f'<endpoint entity="{entity}" state="full">{"".join(inner)}</endpoint>'
+
+
+def _media(media: Media) -> str:
+    inner = (
+        _text("display-text", media.display_text),
+        _text("type", media.type),
+        _text("label", media.label),
+        _text("status", media.status),
+    )
+    return f'<media id="{_escaped(media.id)}">{"".join(inner)}</media>'
+
+
+def _execution(name: str, execution: Execution | None) -> str:
+    if execution is None:
+        return ""
+    when, by = execution.when, execution.by
+    inner = (
+        _text("when", None if when is None else date_time(when)),
+        _text("reason", execution.reason),
+        "" if by is None else f"<by>{_uri(by)}</by>",
+    )
+    return f"<{name}>{''.join(inner)}</{name}>"
+
+
+def _uris(name: str, entries: tuple[UriEntry, ...]) -> str:
+    inner = "".join(
+        f"<entry><uri>{_uri(each.uri)}</uri>{_text('display-text', each.display_text)}"
+        f"{_text('purpose', each.purpose)}</entry>"
+        for each in entries
+    )
+    return f"<{name}>{inner}</{name}>" if inner else ""
+
+
+def date_time(seconds: float) -> str:
+    """A time of the epoch, in seconds, as xs:dateTime in UTC: ``2026-11-23T09:00:00Z``."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _boolean(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _text(name: str, text: str | None) -> str:
+    return "" if text is None else f"<{name}>{_escaped(text)}</{name}>"
+
+
+def _uri(text: str) -> str:
+    return as_uri(text).replace("&", "&amp;")
+
+
+def _escaped(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    return _UNFIT.sub("\ufffd", text).translate(_SPECIAL)
