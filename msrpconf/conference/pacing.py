@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HIGH_WATER = 262144
 """Octets in a recipient's queue above which the sender has to wait."""
 
-PATIENCE = 0.1
+PATIENCE = 0.04
 """Seconds that a recipient whose program does not read may hold up the others."""
 
 PATIENCE_SHARE = 0.05

@@ -28,10 +28,10 @@ from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.protocols.channel import Channel, ChannelClosed
+from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.client_transaction import hop_by_hop
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, default_port
-from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import AlarmClock, Timers

@@ -120,6 +120,17 @@ class LogTests(ControlTestCase):
             ],
         )
 
+    def test_nobody_fills_the_log(self) -> None:
+        alice = self.joined("alice")
+        self.events.clear()
+        for number in range(30):
+            alice.say(b"Hi", f"m{number}", content_type="text/plain")
+        self.assertEqual(len(alice.told()), 30)
+        self.assertEqual(len(self.events), 10)
+        self.clock.advance(60)
+        alice.say(b"Hi", content_type="text/plain")
+        self.assertIn("; 20 such lines were left out before", formatEvent(self.events[-1]) or "")
+
     def test_no_call_id_breaks_a_line(self) -> None:
         """What is no control character of ASCII may stand in one, octets that are no text too."""
         alice = self.client("alice")

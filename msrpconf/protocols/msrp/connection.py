@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
 from msrpconf.protocols.msrp.frame import Continuation, FrameParser, Head, encode_response
 from msrpconf.protocols.msrp.keepalive import ConnectionKeeper, KeepAlive, set_tcp_options
@@ -56,7 +57,8 @@ class MsrpConnection(StreamWriter):
 
     `sessions` finds a session by its id; `flusher` calls for the writing;
     `bind_timeout` is how many seconds the connection may have no session;
-    `keep_alive` when TCP gives it up, None for when the system does.
+    `keep_alive` when TCP gives it up, None for when the system does; `budget` is how
+    many refusals are logged.
     """
 
     log = Logger()
@@ -69,8 +71,10 @@ class MsrpConnection(StreamWriter):
         bind_timeout: float = 30.0,
         trace: Trace | None = None,
         keep_alive: KeepAlive | None = None,
+        budget: LineBudget | None = None,
     ) -> None:
         super().__init__(flusher, trace)
+        self._budget = budget or LineBudget(clock)
         self.on_lost: Callable[[MsrpConnection], None] | None = None
         self.on_ready: Callable[[Failure | None], None] | None = None
         """Told when the peer is known, or why it will not be; for one that we connected to."""
@@ -238,17 +242,21 @@ class MsrpConnection(StreamWriter):
     def refuse(self, head: Head, refusal: Refusal) -> None:
         """Answer a request that is not served: not a REPORT, nor who wants no answer (§7.2)."""
         self._traffic.refused += 1
-        name = session_id(head.to_path)
-        session = self._sessions.get(name)
-        self.log.info(
-            "refused: MSRP {method} of {owner}: {status} {comment} (session {session} at {peer})",
-            method=head.method.decode("ascii"),
-            owner="nobody here" if session is None else str(session.handler),
-            peer=self.peer,
-            session=visible(name.decode("ascii", "replace")),
-            status=refusal.status,
-            comment=visible(_line(refusal.comment).decode("utf-8")),
-        )
+        note = self._budget.take(self.peer.rpartition(":")[0].strip("[]"))
+        if note is not None:
+            name = session_id(head.to_path)
+            session = self._sessions.get(name)
+            self.log.info(
+                "refused: MSRP {method} of {owner}: {status} {comment} "
+                "(session {session} at {peer}{note})",
+                method=head.method.decode("ascii"),
+                owner="nobody here" if session is None else str(session.handler),
+                peer=self.peer,
+                session=visible(name.decode("ascii", "replace")),
+                status=refusal.status,
+                comment=visible(_line(refusal.comment).decode("utf-8")),
+                note=note,
+            )
         if head.method != b"REPORT" and head.failure_report != b"no":
             self.respond(head, refusal.status, refusal.comment)
 
@@ -378,6 +386,7 @@ class MsrpFactory(protocol.Factory):
         self._max_connections = max_connections
         self._bind_timeout = bind_timeout
         self._trace = trace
+        self._budget = LineBudget(clock)
 
     def buildProtocol(self, addr: IAddress | None) -> MsrpConnection | None:
         """A connection of this factory's; None (which closes it) where there are too many."""
@@ -395,6 +404,7 @@ class MsrpFactory(protocol.Factory):
             self._bind_timeout,
             self._trace,
             self._keep_alive,
+            self._budget,
         )
         connection.factory = self
         connection.on_lost = self._lost

@@ -23,9 +23,9 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.connection import ConnectionLimits, SipConnection
 from msrpconf.protocols.sip.flow import Address, Endpoint, Flow, is_ipv6, quota_key
-from msrpconf.protocols.sip.malformed import LineBudget
 from msrpconf.protocols.sip.message import Message, SipParseError
 from msrpconf.protocols.sip.sender import TransportError
 

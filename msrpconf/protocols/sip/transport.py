@@ -18,11 +18,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.connection import ConnectionLimits, SipConnection
 from msrpconf.protocols.sip.datagram import MAX_DATAGRAM, DatagramSocket
 from msrpconf.protocols.sip.flow import Address, Endpoint, Flow, is_numeric
 from msrpconf.protocols.sip.local import LocalAddresses
-from msrpconf.protocols.sip.malformed import LineBudget, answer_malformed, log_malformed
+from msrpconf.protocols.sip.malformed import answer_malformed, log_malformed
 from msrpconf.protocols.sip.memory import ShortMemory
 from msrpconf.protocols.sip.message import (
     Message,

@@ -6,8 +6,9 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.flow import Flow
-from msrpconf.protocols.sip.malformed import LineBudget, answer_malformed, log_malformed
+from msrpconf.protocols.sip.malformed import answer_malformed, log_malformed
 from msrpconf.protocols.sip.message import SipParseError, parse_message
 
 FLOW = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.9", 5070))
