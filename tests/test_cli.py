@@ -55,6 +55,7 @@ class CommandTests(SynchronousTestCase):
             (r"a room is written as .*\\x1b", ["sip:\x1b@a"]),
             (r"a user is written as sip:alice@", ["sip:a@b", "--as", "alice@"]),
             (r"expected transport:host:port, got 'proxy'", ["sip:a@b", "--proxy", "proxy"]),
+            (r"expected transport:host:port, got 'me'", ["sip:a@b", "--listen", "me"]),
             (r"expected sip, msrp .* got 'http'", ["sip:a@b", "--trace", "http"]),
             (r"a name is one line of text, not a\\nb", ["sip:a@b", "--name", "a\nb"]),
         ):
@@ -120,7 +121,8 @@ class FakeUserAgent:
         self.joining: Deferred[Any] = Deferred()
         self.leaving: Deferred[None] = Deferred()
 
-    def join(self, room: str, **callbacks: Any) -> Deferred[Any]:
+    def join(self, room: str, **options: Any) -> Deferred[Any]:
+        self.joined = options
         return self.joining
 
     def stop(self) -> Deferred[None]:
@@ -160,8 +162,22 @@ class VisitorTests(SynchronousTestCase):
         self.assertEqual(agent.user, "sip:alice@example.com")
         self.assertEqual(
             agent.options,
-            {"display_name": "Alice", "proxy": "udp:192.0.2.1:5060", "plain": True, "trace": None},
+            {
+                "display_name": "Alice",
+                "listen": None,
+                "proxy": None,
+                "plain": True,
+                "trace": None,
+                "on_invited": None,
+            },
         )
+        self.assertEqual(agent.joined["via"], Address("udp", "192.0.2.1", 5060))
+        self.assertFalse(agent.joined["tls"])
+
+    def test_tls_and_a_place_to_be_reached_at(self) -> None:
+        self.joining(tls=True, listen="udp:192.0.2.7:5070")
+        self.assertTrue(self.agents[0].joined["tls"])
+        self.assertEqual(self.agents[0].options["listen"], "udp:192.0.2.7:5070")
 
     def test_a_proxy_is_looked_up_instead_of_the_room(self) -> None:
         self.joining()
@@ -179,7 +195,7 @@ class VisitorTests(SynchronousTestCase):
     def test_of_several_addresses_the_one_where_somebody_listens(self) -> None:
         self.addresses = [Address("udp", host, 5060) for host in ("::1", "127.0.0.1")]
         self.joining()
-        self.assertEqual(self.agents[0].options["proxy"], "udp:127.0.0.1:5060")
+        self.assertEqual(str(self.agents[0].joined["via"]), "udp:127.0.0.1:5060")
 
     def test_nobody_listens(self) -> None:
         self.addresses = [Address("udp", "::1", 5060)]
@@ -353,6 +369,57 @@ class ProgramTests(ProcessCase):
         status = yield alice.ends()
         self.assertEqual(status, 0, alice)
         yield server.shows("left: sip:alice@127.0.0.1")
+
+    @inlineCallbacks
+    def test_all_that_one_can_do_at_a_terminal(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server()
+        alice = self.chat(room, "--as", "alice", "--name", "Alice", terminal=True)
+        yield alice.shows("Alice>")
+        bob = self.chat(room, "--as", "bob", terminal=True)
+        yield bob.shows("bob>")
+        yield alice.shows(r"\* bob@127\.0\.0\.1 has joined")
+        bob.types("psst")
+        yield alice.shows(r"bob is typing\.\.\.")
+        bob.types("\r")
+        yield alice.shows(r"bob[^\n]*: psst")
+        # The name is completed with Tab.
+        alice.types("/msg b\thello you\r")
+        yield bob.shows(r"Alice[^\n]* \(only to you\)[^\n]*: hello you")
+        alice.types("/nick Ally\r")
+        yield bob.shows(r"is now Ally <alice@127\.0\.0\.1>")
+        yield alice.shows("You are called Ally now")
+        (self.directory / "photo.jpg").write_bytes(bytes(range(256)) * 2000)
+        alice.types("/send photo.jpg\r")
+        yield bob.shows(r"/get 1 fetches")
+        bob.types("/get 1 copy.jpg\r")
+        yield bob.shows(r"copy\.jpg is there")
+        self.assertEqual((self.directory / "copy.jpg").read_bytes(), bytes(range(256)) * 2000)
+        bob.types("/get 1\r")
+        yield bob.shows(r"photo\.jpg is there already")
+        alice.types("/kick bob\r")
+        status = yield bob.ends()
+        self.assertEqual(status, 1)
+        self.assertIn("Removed by", bob.output)
+
+    @inlineCallbacks
+    def test_an_invitation_at_a_terminal(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        alice = self.chat(room, "--as", "alice", terminal=True)
+        yield alice.shows("alice>")
+        listening = "--listen", f"udp:127.0.0.1:{port}"
+        other = room.replace("lobby", "other")
+        bob = self.chat(other, "--as", "bob", *listening, terminal=True)
+        yield bob.shows("bob>")
+        alice.types(f"/invite bob@127.0.0.1:{port}\r")
+        yield bob.shows("alice@127.0.0.1 asks you into sip:lobby@")
+        bob.types("/accept\r")
+        yield bob.shows("You are in sip:lobby@")
+        yield alice.shows("has accepted")
+        bob.types("here I am\r")
+        yield alice.shows(r"bob[^\n]*: here I am")
 
     @inlineCallbacks
     def test_leaving_at_a_terminal(self) -> Generator[Deferred[Any], Any, None]:

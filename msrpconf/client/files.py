@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,12 @@ from msrpconf.protocols.sip.flow import Address
 if TYPE_CHECKING:
     from msrpconf.client.agent import UserAgent
 
-__all__ = ["FileTransferError", "Progress", "describe", "fetch_file", "send_file"]
+__all__ = ["FileTransferError", "Progress", "describe", "fetch_file", "safe_name", "send_file"]
 
 _PIECE = 65536
+
+MAX_NAME = 200
+"""Octets of a file's name on our disk."""
 
 
 @inlineCallbacks
@@ -103,6 +107,21 @@ def describe(path: Path, name: str | None = None, media_type: str | None = None)
             size += len(data)
     guessed = media_type or mimetypes.guess_type(name or path.name)[0] or OCTETS
     return FileSelector(name or path.name, guessed, size, (FileHash(SHA_1, digest.digest()),))
+
+
+def safe_name(name: str | None) -> str:
+    """A name for a file on our disk, from one that somebody else has given it (RFC 5547 §10).
+
+    No directory, nothing hidden, nothing that a terminal obeys or that looks like another name.
+    """
+    last = re.split(r"[/\\]", name or "")[-1]
+    kept = "".join(char for char in last if char.isprintable()).strip().lstrip(".").strip()
+    octets = kept.encode("utf-8", "ignore")
+    if len(octets) > MAX_NAME:
+        _, dot, suffix = kept.rpartition(".")
+        ending = f".{suffix}".encode() if dot and len(suffix) <= 10 else b""
+        octets = octets[: MAX_NAME - len(ending)].decode("utf-8", "ignore").encode() + ending
+    return octets.decode("utf-8", "ignore") or "file"
 
 
 @inlineCallbacks

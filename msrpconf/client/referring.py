@@ -124,7 +124,7 @@ class Referrals:
     def close(self) -> None:
         """Nothing more is heard."""
         for referral in list(self._open.values()):
-            referral.fail(487, "you have left the room")
+            referral.fail(487, "the chat has ended")
 
     def _meant(self, event: Parameterized) -> _Referral | None:
         """The REFER of a NOTIFY: that of its id; the first of a dialog needs none (§2.4.6)."""

@@ -24,8 +24,11 @@ NAME_COLOURS = ("ansicyan", "ansigreen", "ansimagenta", "ansiyellow", "ansiblue"
 STYLES = {
     "time": "ansibrightblack",
     "notice": "ansibrightblack",
+    "history": "ansibrightblack",
+    "private": "ansimagenta",
     "error": "ansired",
     "me": "bold",
+    "bottom-toolbar": "noreverse ansibrightblack",
     **{f"name-{number}": f"bold {colour}" for number, colour in enumerate(NAME_COLOURS)},
 }
 """How each style class looks."""
@@ -110,25 +113,41 @@ class Rendering:
             return None
         time = self._time(message.date_time)
         is_text = message.media_type.startswith("text/")
+        if message.kind == "status" and is_text:
+            return [time, ("class:notice", "* " + _body(message.text.removeprefix("*** ")))]
+        mark: Fragments = []
         if identity(message.sender) == self._room:
             # The room itself speaks; or it repeats what others said, their names in the text.
             who: Fragments = []
         else:
-            label = self._names.label(message.sender, message.name)
-            if message.is_private:
-                label += self._to_whom(message.to)
             colour = crc32(identity(message.sender).encode("utf-8", "replace"))
+            label = self._names.label(message.sender, message.name)
             who = [(f"class:name-{colour % len(NAME_COLOURS)}", label)]
+            if message.is_private:
+                mark = [("class:private", self._to_whom(message.to))]
+        style = "class:history" if message.kind == "history" else ""
         if not is_text:
             octets = f"{len(message.body)} octet{'' if len(message.body) == 1 else 's'}"
             sent = f" sent {visible(message.media_type)[:80]}, {octets}"
-            return [time, *(who or [("", "the room")]), ("class:notice", sent)]
-        return [time, *who, ("", (": " if who else "") + _body(message.text))]
+            return [time, *(who or [("", "the room")]), *mark, ("class:notice", sent)]
+        return [time, *who, *mark, (style, (": " if who else "") + _body(message.text))]
 
     def own(self, text: str, to: str | None = None) -> Fragments:
         """What we said ourselves, to all or only to somebody called `to`."""
-        only = "" if to is None else f" (only to {visible(to)})"
-        return [self._time(None), ("class:me", self._me + only), ("", ": " + _body(text))]
+        only = [] if to is None else [("class:private", f" (only to {visible(to)})")]
+        return [self._time(None), ("class:me", self._me), *only, ("", ": " + _body(text))]
+
+    def told(self, text: str) -> Fragments:
+        """What the room tells of, in words of ours."""
+        return [self._time(None), ("class:notice", "* " + _body(text))]
+
+    def is_room(self, uri: str) -> bool:
+        """Whether a URI is the room's own."""
+        return identity(uri) == self._room
+
+    def rename(self, name: str | None) -> None:
+        """Call ourselves so from now on."""
+        self._me = self._names.label(self._user, name)
 
     def label(self, person: Person) -> str:
         """What somebody is called on the screen."""

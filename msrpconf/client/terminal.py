@@ -1,94 +1,39 @@
 """A chat at a terminal: what is typed goes to the room, what others say is shown.
 
-`TerminalChat` is the conversation; it knows a `Console`, which is one of two. `PromptConsole` is
-for people: a line to edit at the bottom, which what comes in does not tear. It needs Twisted's
-asyncioreactor. `LineConsole` is for scripts and pipes: it reads lines and prints lines.
+`TerminalChat` is the visit; it is in one room at a time, which a `Stay` shows, and reads and
+writes at a `Console`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
+import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
-from enum import Enum
-from typing import Any, Protocol, TextIO
+from pathlib import Path
+from typing import Any, Protocol
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.patch_stdout import patch_stdout
-from prompt_toolkit.styles import Style
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, inlineCallbacks, succeed
 from twisted.python.failure import Failure
 
+from msrpconf.client.call import JoinError
 from msrpconf.client.chat import Chat
-from msrpconf.client.message import Message
-from msrpconf.client.rendering import STYLES, Fragments, Rendering, plain
+from msrpconf.client.consoles import Console
+from msrpconf.client.files import FileTransferError, safe_name
+from msrpconf.client.invited import Invited
+from msrpconf.client.lines import HELP, Action, complete, first_word, read_line
+from msrpconf.client.message import Person
+from msrpconf.client.people import UnknownPerson
+from msrpconf.client.progress import Progress
+from msrpconf.client.referring import ReferError
+from msrpconf.client.rendering import Fragments
+from msrpconf.client.stay import Stay
 from msrpconf.protocols.msrp.sending import SendError
+from msrpconf.protocols.sipfrag import Fragment
 from msrpconf.visible import visible
-
-HELP = """\
-Type a text and press Enter to say it to everybody in the room.
-/leave  leave the room; /quit and Ctrl-D do the same
-/help   show this
-//text  say a text that begins with a slash"""
-
-READ_SIZE = 65536
-"""Octets of input that are read at a time."""
 
 MAX_EXCERPT = 60
 """Characters that are shown of a message that was not delivered."""
 
-
-class Action(Enum):
-    """What somebody wants who typed a line."""
-
-    SAY = "say"
-    LEAVE = "leave"
-    HELP = "help"
-    UNKNOWN = "unknown"
-    NOTHING = "nothing"
-
-
-_COMMANDS = {"/leave": Action.LEAVE, "/quit": Action.LEAVE, "/help": Action.HELP}
-
-
-def read_line(line: str) -> tuple[Action, str]:
-    """What a line means, and the text to say or the command that is not known.
-
-    What cannot be encoded, as a terminal in another encoding gives it, becomes a question mark.
-    """
-    text = line.encode("utf-8", "replace").decode("utf-8").rstrip("\r\n")
-    if not text.strip():
-        return Action.NOTHING, ""
-    if text.startswith("//"):
-        return Action.SAY, text[1:]
-    if text.startswith("/"):
-        command = text.split(maxsplit=1)[0]
-        action = _COMMANDS.get(command.lower(), Action.UNKNOWN)
-        return action, command if action is Action.UNKNOWN else ""
-    return Action.SAY, text
-
-
-class Console(Protocol):
-    """Where lines come from and go to."""
-
-    def start(self, on_line: Callable[[str], Deferred[None]], on_end: Callable[[], None]) -> None:
-        """Read: `on_line` for each line, its Deferred done when that is dealt with; `on_end`
-        once, when there will be no more."""
-
-    def stop(self) -> Deferred[None]:
-        """Read no more; done when the terminal is as it was."""
-
-    def show(self, fragments: Fragments) -> None:
-        """Show what others say."""
-
-    def show_own(self, fragments: Fragments) -> None:
-        """Show what was said here, where that is not on the screen yet."""
-
-    def notice(self, fragments: Fragments) -> None:
-        """Show what the program has to say."""
+_FAILURES = (SendError, ReferError, JoinError, FileTransferError, OSError, CancelledError)
 
 
 class JoinsRooms(Protocol):
@@ -96,15 +41,13 @@ class JoinsRooms(Protocol):
 
     user: str
     display_name: str | None
+    on_invited: Callable[[Invited], None] | None
 
-    def join(
-        self,
-        room: str,
-        *,
-        on_message: Callable[[Message], None],
-        on_notice: Callable[[Message], None],
-        on_ended: Callable[[str], None],
-    ) -> Deferred[Chat]:
+    @property
+    def tls(self) -> bool:
+        """Whether MSRP goes over TLS."""
+
+    def join(self, room: str, **listening: Any) -> Deferred[Chat]:
         """See `UserAgent.join`."""
 
 
@@ -113,34 +56,59 @@ class ChatEnded(Exception):
 
 
 class TerminalChat:
-    """One user's visit to the room at the URI `room`, at `console`."""
+    """One user's visit to the room at the URI `room`, at `console`.
 
-    def __init__(self, agent: JoinsRooms, room: str, console: Console) -> None:
+    `directory` is where files are fetched to; `seconds` gives the time.
+    """
+
+    def __init__(
+        self,
+        agent: JoinsRooms,
+        room: str,
+        console: Console,
+        directory: Path | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._agent = agent
-        self._room = room
         self._console = console
-        self._view = Rendering(room, agent.user, agent.display_name)
-        self._chat: Chat | None = None
+        self._directory = directory or Path()
+        self._seconds = seconds
+        self._stay = self._stay_in(room)
         self._over: Deferred[None] = Deferred()
         self._sending: set[Deferred[None]] = set()
-        self._undelivered = 0
+        self._transfers: dict[Progress, Deferred[Any]] = {}
+        self._inviting: set[Deferred[Any]] = set()
+        self._invitations: list[Invited] = []
+        self._failed = 0
+        self._commands: dict[Action, Callable[[str], Deferred[None] | None]] = {
+            Action.MSG: self._whisper,
+            Action.NICK: self._use_nickname,
+            Action.WHO: lambda _: self._notice(self._stay.who()),
+            Action.SEND: self._send_file,
+            Action.FILES: lambda _: self._notice(self._stay.files()),
+            Action.GET: self._fetch_file,
+            Action.INVITE: self._invite,
+            Action.ACCEPT: self._accept,
+            Action.DECLINE: self._decline,
+            Action.KICK: self._remove,
+            Action.HELP: lambda _: self._notice(HELP),
+            Action.LEAVE: lambda _: self._leave(),
+            Action.UNKNOWN: self._unknown,
+        }
 
     @inlineCallbacks
     def run(self) -> Generator[Deferred[Any], Any, int]:
         """Joins, and is done when the user wants to leave, and what he said was answered.
 
-        Gives how many messages were not delivered. Fails with `JoinError`, or with `ChatEnded`
-        if it was not the user who ended it. Cancelling it is what Ctrl-C does: to want to leave.
+        Gives how much of what the user wanted was not done: messages that were not delivered
+        among it. Fails with `JoinError`, or with `ChatEnded` if it was not the user who ended
+        it. Cancelling it is what Ctrl-C does: to want to leave.
         """
-        chat = yield self._agent.join(
-            self._room,
-            on_message=self._message_received,
-            on_notice=self._message_received,
-            on_ended=self._chat_ended,
-        )
-        self._chat = chat
-        self._notice(f"You are in {chat.room} as {chat.user}. /leave to leave, /help for help.")
-        self._console.start(self._line_typed, self._leave)
+        self._agent.on_invited = self._invited
+        stay = self._stay
+        stay.chat = yield self._agent.join(stay.room, **stay.listening)
+        self._entered(stay)
+        self._console.start(self._line_typed, self._leave, self._edited, self._complete)
         ended: ChatEnded | None = None
         try:
             yield self._over
@@ -148,22 +116,46 @@ class TerminalChat:
             pass
         except ChatEnded as error:
             ended = error
+        for waiting in [*self._transfers.values(), *self._inviting]:
+            waiting.cancel()
         yield self._console.stop()
         if ended is not None:
             raise ended
         yield DeferredList(list(self._sending))
-        return self._undelivered
+        return self._failed
+
+    def _stay_in(self, room: str) -> Stay:
+        agent = self._agent
+        return Stay(room, agent.user, agent.display_name, self._console, self._refresh, self._ended)
+
+    def _entered(self, stay: Stay) -> None:
+        chat = stay.chat
+        self._notice(f"You are in {chat.room} as {chat.user}. /leave to leave, /help for help.")
+        self._refresh()
 
     # From the room.
 
-    def _message_received(self, message: Message) -> None:
-        fragments = self._view.message(message)
-        if fragments is not None:
-            self._console.show(fragments)
-
-    def _chat_ended(self, why: str) -> None:
-        if not self._over.called:
+    def _ended(self, stay: Stay, why: str) -> None:
+        if stay is self._stay and not self._over.called:
             self._over.errback(ChatEnded(why))
+
+    def _invited(self, invited: Invited) -> None:
+        self._invitations = [each for each in self._invitations if each.open] + [invited]
+        who = "Somebody" if invited.by is None else _who(invited.by)
+        about = f", about: {invited.subject}" if invited.subject else ""
+        self._notice(
+            f"{who} asks you into {invited.room}{about}. "
+            "/accept goes there and leaves this room, /decline says no."
+        )
+
+    def _refresh(self) -> None:
+        """Show what goes on at the moment."""
+        nickname = self._stay.nickname
+        where = self._stay.room.removeprefix("sip:") + (f" as {nickname}" if nickname else "")
+        parts = [where, self._stay.activity]
+        parts += [progress.bar for progress in self._transfers]
+        text = "  |  ".join(visible(part) for part in parts if part)
+        self._console.status([("class:bottom-toolbar", text)])
 
     # From the console.
 
@@ -173,181 +165,236 @@ class TerminalChat:
 
     def _line_typed(self, line: str) -> Deferred[None]:
         action, text = read_line(line)
-        if action is Action.SAY:
-            return self._say(text)
-        if action is Action.LEAVE:
-            self._leave()
-        elif action is Action.HELP:
-            self._notice(HELP)
-        elif action is Action.UNKNOWN:
-            self._notice(f"There is no {text} here. /help shows what there is.", "error")
-        return succeed(None)
-
-    def _say(self, text: str) -> Deferred[None]:
-        assert self._chat is not None
-        if self._over.called:
+        if self._over.called or action is Action.NOTHING:
             return succeed(None)
-        self._console.show_own(self._view.own(text))
-        done: Deferred[None] = Deferred()
+        if action is Action.SAY:
+            return self._say(text, None)
+        return self._commands[action](text) or succeed(None)
+
+    def _edited(self, line: str) -> None:
+        # Who types a command says nothing.
+        if line.strip() and (not line.startswith("/") or line.startswith("//")):
+            self._stay.chat.typing()
+        elif not line:
+            self._stay.chat.stop_typing()
+
+    def _complete(self, line: str) -> tuple[int, list[str]]:
+        return complete(line, self._stay.people.names(), self._stay.file_names())
+
+    # What is said.
+
+    def _say(self, text: str, to: Person | None) -> Deferred[None]:
+        chat, view = self._stay.chat, self._stay.view
+        self._console.show_own(view.own(text, None if to is None else view.label(to)))
+        sending = chat.send(text) if to is None else chat.send_private(to.uri, text)
+        excerpt = text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
+        done = self._attempt(sending, f"Not delivered: {excerpt}")
         self._sending.add(done)
+        return done.addCallback(lambda _: self._sending.discard(done))
 
-        def settled(failure: Failure | None) -> None:
-            if failure is not None:
-                failure.trap(SendError)
-                self._undelivered += 1
-                excerpt = text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
-                self._notice(f"Not delivered: {excerpt} ({failure.getErrorMessage()})", "error")
-            self._sending.discard(done)
-            done.callback(None)
+    def _whisper(self, text: str) -> Deferred[None] | None:
+        name, said = first_word(text)
+        if not said:
+            return self._wrong("Whom to tell what? /msg bob hello")
+        person = self._named(name)
+        return None if person is None else self._say(said, person)
 
-        self._chat.send(text).addBoth(settled)
-        return done
+    def _use_nickname(self, name: str) -> Deferred[None]:
+        stay = self._stay
+
+        def granted(_: None) -> None:
+            stay.view.rename(name or self._agent.display_name)
+            stay.nickname = name
+            self._refresh()
+            self._notice(f"You are called {name} now." if name else "You have no nickname now.")
+
+        name = name.strip()
+        return self._attempt(stay.chat.use_nickname(name), "No nickname", granted)
+
+    # Files.
+
+    def _send_file(self, text: str) -> Deferred[None] | None:
+        if not text.strip():
+            return self._wrong("Which file? /send photo.jpg")
+        path = Path(text.strip()).expanduser()
+        if not path.is_file():
+            return self._wrong(f"There is no file {path}")
+        progress = self._progress(path.name)
+        return self._transfer(
+            self._stay.chat.send_file(path, progress),
+            progress,
+            f"{path.name} was not given",
+            f"{path.name} was given to the room.",
+        )
+
+    def _fetch_file(self, text: str) -> Deferred[None] | None:
+        # The name of a file may have blanks, and so may a path.
+        name, to = text.strip(), ""
+        selector = self._stay.file(name) if name else None
+        if selector is None:
+            name, to = first_word(text)
+            selector = self._stay.file(name) if name else None
+        if selector is None:
+            return self._wrong(f"You were told of no file {name}. /files shows of which")
+        path = Path(to).expanduser() if to else self._directory
+        if path.is_dir():
+            path /= safe_name(selector.name)
+        if path.exists():
+            return self._wrong(f"{path} is there already: name another place, /get {name} PATH")
+        progress = self._progress(path.name)
+        return self._transfer(
+            self._stay.chat.fetch_file(selector, path, progress),
+            progress,
+            f"{path.name} was not fetched",
+            f"{path} is there.",
+        )
+
+    def _progress(self, name: str) -> Progress:
+        def changed(progress: Progress) -> None:
+            if in_lines:
+                self._notice(progress.line)
+            else:
+                self._refresh()
+
+        in_lines = not self._console.has_status
+        return Progress(name, changed, self._seconds, in_lines)
+
+    def _transfer(
+        self, passing: Deferred[Any], progress: Progress, failed: str, done: str
+    ) -> Deferred[None]:
+        self._transfers[progress] = passing
+        self._refresh()
+
+        def over(result: Any) -> Any:
+            del self._transfers[progress]
+            self._refresh()
+            return result
+
+        passing.addBoth(over)
+        return self._attempt(passing, failed, lambda _: self._notice(done))
+
+    # Others.
+
+    def _invite(self, text: str) -> Deferred[None] | None:
+        who = text.strip()
+        if not who:
+            return self._wrong("Whom? /invite sip:bob@example.com")
+        person = self._named(who)
+        if person is None:
+            return None
+
+        def accepted(outcome: Fragment | None) -> None:
+            if outcome is not None:
+                self._notice(f"{_who(person)} has accepted.")
+
+        def left_first(failure: Failure) -> None:
+            self._inviting.discard(asking)
+            if not self._over.called:
+                failure.raiseException()
+
+        self._notice(f"{_who(person)} is being asked in.")
+        asking = self._stay.chat.invite(person.uri)
+        self._inviting.add(asking)
+        asking.addErrback(left_first)
+        self._attempt(asking, f"{_who(person)} does not come", accepted)
+        # Nobody waits for an answer that may take minutes.
+        return None
+
+    def _remove(self, text: str) -> Deferred[None] | None:
+        name = first_word(text)[0]
+        if not name:
+            return self._wrong("Whom? /kick bob")
+        person = self._named(name)
+        if person is None:
+            return None
+        return self._attempt(
+            self._stay.chat.remove(person.uri),
+            f"{_who(person)} was not removed",
+            lambda _: self._notice(f"{_who(person)} was removed."),
+        )
+
+    def _accept(self, _: str) -> Deferred[None] | None:
+        invited = self._invitation()
+        if invited is None:
+            return None
+        stay = self._stay_in(invited.room)
+
+        def joined(chat: Chat) -> None:
+            before, self._stay = self._stay, stay
+            stay.chat = chat
+            if self._over.called:
+                chat.leave()
+                return
+            before.chat.leave()
+            self._entered(stay)
+
+        joining = invited.accept(tls=self._agent.tls, **stay.listening)
+        return self._attempt(joining, f"You are not let into {invited.room}", joined)
+
+    def _decline(self, _: str) -> None:
+        invited = self._invitation()
+        if invited is not None:
+            invited.decline()
+            self._notice(f"You have declined to come to {invited.room}.")
+
+    def _invitation(self) -> Invited | None:
+        """The last one that is open."""
+        still_open = [each for each in self._invitations if each.open]
+        if not still_open:
+            self._wrong("Nobody has asked you into another room, or not lately.")
+            return None
+        return still_open[-1]
+
+    # What they share.
+
+    def _named(self, name: str) -> Person | None:
+        try:
+            return self._stay.people.named(name)
+        except UnknownPerson as error:
+            self._wrong(str(error))
+            return None
+
+    def _unknown(self, command: str) -> None:
+        self._wrong(f"There is no {command} here. /help shows what there is.")
+
+    def _attempt(
+        self, doing: Deferred[Any], failed: str, done: Callable[[Any], None] = lambda _: None
+    ) -> Deferred[None]:
+        """Say what became of something; the Deferred given back never fails."""
+        settled: Deferred[None] = Deferred()
+
+        def not_done(failure: Failure) -> None:
+            failure.trap(*_FAILURES)
+            self._failed += 1
+            self._notice(f"{failed} ({_why(failure)})", "error")
+
+        def over(result: Any) -> Any:
+            settled.callback(None)
+            return result
+
+        doing.addCallbacks(done, not_done)
+        doing.addBoth(over)
+        return settled
+
+    def _wrong(self, text: str) -> Deferred[None]:
+        self._notice(text, "error")
+        return succeed(None)
 
     def _notice(self, text: str, style: str = "notice") -> None:
-        self._console.notice(self._view.notice(text, style))
+        fragments: Fragments = self._stay.view.notice(text, style)
+        self._console.notice(fragments)
 
 
-class LineConsole:
-    """Lines from the file descriptor `source`, lines to `output`, notices to `notices`.
-
-    A line is read when the one before it is dealt with. Where nobody reads `output` any more,
-    that is the end of input too.
-    """
-
-    def __init__(self, reactor: Any, source: int, output: TextIO, notices: TextIO) -> None:
-        self._reactor = reactor
-        self._source = source
-        self._output = output
-        self._notices = notices
-        self._on_end: Callable[[], None] | None = None
-        self._broken = False
-
-    def start(self, on_line: Callable[[str], Deferred[None]], on_end: Callable[[], None]) -> None:
-        """See `Console`."""
-        self._on_end = on_end
-        if self._broken:
-            on_end()
-            return
-        # A file, a pipe, a terminal: only a thread can read all of them. It must not keep the
-        # process from ending, and may be asleep in a system call when that ends.
-        threading.Thread(target=self._read, args=(on_line, on_end), daemon=True).start()
-
-    def stop(self) -> Deferred[None]:
-        """See `Console`."""
-        self._on_end = None
-        return succeed(None)
-
-    def show(self, fragments: Fragments) -> None:
-        """See `Console`."""
-        self._print(fragments, self._output)
-
-    def show_own(self, fragments: Fragments) -> None:
-        """See `Console`: whoever wrote the line has it."""
-
-    def notice(self, fragments: Fragments) -> None:
-        """See `Console`."""
-        self._print(fragments, self._notices)
-
-    def _print(self, fragments: Fragments, file: TextIO) -> None:
-        if self._broken:
-            return
-        try:
-            print(plain(fragments), file=file, flush=True)
-        except OSError:
-            self._broken = True
-            silence(file)
-            if self._on_end is not None:
-                self._on_end()
-
-    def _read(self, on_line: Callable[[str], Deferred[None]], on_end: Callable[[], None]) -> None:
-        """The thread."""
-        rest = b""
-        while data := self._read_some():
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._handle(on_line, line)
-        if rest:
-            self._handle(on_line, rest)
-        self._reactor.callFromThread(on_end)
-
-    def _read_some(self) -> bytes:
-        try:
-            return os.read(self._source, READ_SIZE)
-        except OSError:
-            # The terminal has gone away.
-            return b""
-
-    def _handle(self, on_line: Callable[[str], Deferred[None]], line: bytes) -> None:
-        handled = threading.Event()
-
-        def handle() -> None:
-            on_line(line.decode("utf-8", "replace")).addBoth(lambda _: handled.set())
-
-        self._reactor.callFromThread(handle)
-        handled.wait()
+def _who(person: Person) -> str:
+    """Somebody as the program's notices name them: a name is only what they say."""
+    address = person.uri.removeprefix("sip:")
+    return f"{person.name} <{address}>" if person.name else address
 
 
-class PromptConsole:
-    """A terminal with a line to edit, on the event loop that the reactor runs on.
-
-    `label` is what stands before the line.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, label: str) -> None:
-        self._loop = loop
-        self._label = visible(label)
-        self._style = Style.from_dict(STYLES)
-        self._task: asyncio.Task[None] | None = None
-        self._stopped = False
-
-    def start(self, on_line: Callable[[str], Deferred[None]], on_end: Callable[[], None]) -> None:
-        """See `Console`."""
-        self._task = self._loop.create_task(self._prompt(on_line, on_end))
-
-    def stop(self) -> Deferred[None]:
-        """See `Console`."""
-        self._stopped = True
-        if self._task is None or self._task.done():
-            return succeed(None)
-        stopped: Deferred[None] = Deferred()
-        self._task.add_done_callback(lambda _: stopped.callback(None))
-        self._task.cancel()
-        return stopped
-
-    def show(self, fragments: Fragments) -> None:
-        """See `Console`."""
-        print_formatted_text(FormattedText(fragments), style=self._style)
-
-    def show_own(self, fragments: Fragments) -> None:
-        """See `Console`."""
-        self.show(fragments)
-
-    def notice(self, fragments: Fragments) -> None:
-        """See `Console`."""
-        self.show(fragments)
-
-    async def _prompt(
-        self, on_line: Callable[[str], Deferred[None]], on_end: Callable[[], None]
-    ) -> None:
-        session: PromptSession[str] = PromptSession(f"{self._label}> ")
-        # What was typed is shown again as it was said: with time and name.
-        session.app.erase_when_done = True
-        with patch_stdout():
-            while not self._stopped:
-                try:
-                    # A SIGINT from elsewhere is the reactor's, a typed one comes as an exception.
-                    line = await session.prompt_async(
-                        handle_sigint=False, set_exception_handler=False
-                    )
-                except (EOFError, KeyboardInterrupt, OSError):
-                    on_end()
-                    return
-                on_line(line)
-
-
-def silence(file: TextIO) -> None:
-    """Has `file`, which nobody reads any more, take what is written without complaint."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, file.fileno())
-        os.close(nowhere)
+def _why(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CancelledError):
+        return "broken off"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return failure.getErrorMessage()

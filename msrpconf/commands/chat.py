@@ -10,7 +10,8 @@ from typing import Any
 import click
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from msrpconf.client.terminal import ChatEnded, Console, LineConsole, PromptConsole, TerminalChat
+from msrpconf.client.consoles import Console, LineConsole, PromptConsole
+from msrpconf.client.terminal import ChatEnded, TerminalChat
 from msrpconf.commands.running import run
 from msrpconf.commands.visiting import Visit, Visitor, visit_options
 from msrpconf.visible import visible

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred, DeferredList, TimeoutError, inlineC
 from twisted.internet.task import deferLater
 
 from msrpconf.client import Chat, JoinError, Message, SendError, UserAgent
+from msrpconf.client.consoles import silence
 from msrpconf.client.rendering import INDENT, STYLES, Fragments, Rendering
-from msrpconf.client.terminal import silence
 from msrpconf.commands.running import run
 from msrpconf.config import Config, ServerConfig, SipConfig
 from msrpconf.programs import program

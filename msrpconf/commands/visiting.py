@@ -12,7 +12,8 @@ import click
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
-from msrpconf.client import Chat, JoinError, Message, UserAgent
+from msrpconf.client import Chat, JoinError, UserAgent
+from msrpconf.client.invited import OnInvited
 from msrpconf.programs import program
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
@@ -38,6 +39,10 @@ def visit_options(command: F) -> F:
             "--trace", metavar="sip,msrp", default="", help="Show what goes over the wire."
         ),
         click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to."),
+        click.option(
+            "--listen", metavar="udp:HOST:PORT", help="Where others reach you, to invite you."
+        ),
+        click.option("--tls", is_flag=True, help="Have messages and files go over TLS."),
         click.option(
             "--plain", is_flag=True, help="Be a simple client: text/plain without message/cpim."
         ),
@@ -65,6 +70,8 @@ class Visit:
     proxy: Address | None = None
     plain: bool = False
     trace: frozenset[str] = frozenset()
+    tls: bool = False
+    listen: Address | None = None
 
     @classmethod
     def of(
@@ -75,6 +82,8 @@ class Visit:
         proxy: str | None,
         plain: bool,
         trace: str,
+        tls: bool = False,
+        listen: str | None = None,
     ) -> Visit:
         """Reads what was typed. Raises `ClickException`, which says what is wrong."""
         room_uri = _sip_uri(room, "a room", "sip:lobby@127.0.0.1")
@@ -94,6 +103,8 @@ class Visit:
                 None if proxy is None else Address.parse(proxy),
                 plain,
                 parse_trace(trace),
+                tls,
+                None if listen is None else Address.parse(listen),
             )
         except ValueError as error:
             raise click.ClickException(visible(str(error))) from None
@@ -120,6 +131,8 @@ class Visitor:
         self.room = str(visit.room)
         self.user = str(visit.user)
         self.display_name = visit.name
+        self.tls = visit.tls
+        self.on_invited: OnInvited | None = None
         self._reactor = reactor
         self._trace = Tracer(visit.trace, write) if visit.trace else None
         self._agent: UserAgent | None = None
@@ -131,27 +144,21 @@ class Visitor:
         return self._agent
 
     @inlineCallbacks
-    def join(
-        self,
-        room: str,
-        *,
-        on_message: Callable[[Message], None] | None = None,
-        on_notice: Callable[[Message], None] | None = None,
-        on_ended: Callable[[str], None] | None = None,
-    ) -> Generator[Deferred[Any], Any, Chat]:
+    def join(self, room: str, **listening: Any) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
         address = yield self._find()
+        visit = self.visit
         self._agent = UserAgent(
             self._reactor,
             self.user,
             display_name=self.display_name,
-            proxy=str(address),
-            plain=self.visit.plain,
+            listen=None if visit.listen is None else str(visit.listen),
+            proxy=None if visit.proxy is None else str(visit.proxy),
+            plain=visit.plain,
             trace=self._trace,
+            on_invited=self.on_invited,
         )
-        joining = self._agent.join(
-            room, on_message=on_message, on_notice=on_notice, on_ended=on_ended
-        )
+        joining = self._agent.join(room, tls=self.tls, via=address, **listening)
         joining.addTimeout(JOIN_TIMEOUT, self._reactor)
         try:
             chat: Chat = yield joining

@@ -1,0 +1,128 @@
+"""Whom a user knows in a room, and whom a name means.
+
+A room does not say by itself who is in it. Known are those who were heard: by what they said, by
+typing, and by what the room told of them when they came, went or took a nickname.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from attrs import define
+
+from msrpconf.client.message import Person, identity
+
+MAX_PEOPLE = 1000
+"""People who are remembered; of more, those go who were heard longest ago."""
+
+_USER = r"(?:(?P<{0}name>.*) <(?P<{0}address>[^<>\s]+@[^<>\s]+)>|(?P<{0}bare>[^<>\s]+@[^<>\s]+))"
+_CAME_OR_WENT = re.compile(_USER.format("") + r" has (?P<what>joined|left)")
+_RENAMED = re.compile(_USER.format("old") + " is now " + _USER.format(""))
+
+
+class UnknownPerson(Exception):
+    """A name that means nobody, or several. The text says so."""
+
+
+@define
+class _Known:
+    """One user: the name in the room, and the one that the user's client gives."""
+
+    uri: str
+    nickname: str | None = None
+    name: str | None = None
+
+    @property
+    def person(self) -> Person:
+        return Person(self.uri, self.nickname or self.name)
+
+    @property
+    def names(self) -> list[str]:
+        """What the user can be called by, besides the address."""
+        user = _address(self.uri).partition("@")[0]
+        return [each for each in (self.nickname, self.name, user) if each]
+
+
+class People:
+    """The people of one room; `me` is the user's own URI, which is none of them."""
+
+    def __init__(self, me: str) -> None:
+        self._me = identity(me)
+        self._known: dict[str, _Known] = {}
+
+    def __iter__(self) -> Iterator[Person]:
+        return iter([each.person for each in self._known.values()])
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def heard(self, person: Person) -> None:
+        """Somebody was heard."""
+        known = self._know(person.uri)
+        if known is not None and person.name:
+            known.name = person.name
+
+    def told(self, text: str) -> None:
+        """The room said something, perhaps of somebody who has come, gone or another name."""
+        # What no longer line can be is not looked at.
+        line = text[:5000]
+        if match := _CAME_OR_WENT.fullmatch(line):
+            uri = f"sip:{match['address'] or match['bare']}"
+            if match["what"] == "left":
+                self._known.pop(identity(uri), None)
+            elif (known := self._know(uri)) is not None:
+                known.nickname = match["name"]
+        elif match := _RENAMED.fullmatch(line):
+            known = self._know(f"sip:{match['address'] or match['bare']}")
+            if known is not None:
+                known.nickname = match["name"]
+
+    def named(self, text: str) -> Person:
+        """Whom a nickname, a name, an address or the part before its @ means.
+
+        An address need not be known. Raises `UnknownPerson`.
+        """
+        if "@" in text or text[:4].lower() == "tel:":
+            uri = text if ":" in text.partition("@")[0] else f"sip:{text}"
+            known = self._known.get(identity(uri))
+            return Person(uri) if known is None else known.person
+        wanted = _folded(text)
+        found = [
+            each
+            for each in self._known.values()
+            if any(_folded(name) == wanted for name in each.names)
+        ]
+        if not found:
+            raise UnknownPerson(
+                f"Nobody called {text} was heard here; /who shows who was. "
+                "Whoever was not is named by the address: bob@example.com"
+            )
+        if len(found) > 1:
+            addresses = " or ".join(_address(each.uri) for each in found[:10])
+            raise UnknownPerson(f"{text} may be {addresses}: name one by the address")
+        return found[0].person
+
+    def names(self) -> list[str]:
+        """What people can be called by, where one word is enough."""
+        names = {name: None for each in self._known.values() for name in each.names}
+        return sorted(name for name in names if name.isprintable() and " " not in name)
+
+    def _know(self, uri: str) -> _Known | None:
+        key = identity(uri)
+        if key == self._me:
+            return None
+        known = self._known.pop(key, None) or _Known(uri)
+        self._known[key] = known
+        if len(self._known) > MAX_PEOPLE:
+            del self._known[next(iter(self._known))]
+        return known
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _address(uri: str) -> str:
+    return identity(uri).partition(":")[2]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from importlib import import_module
+from io import StringIO
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.trial.unittest import TestCase
+
+from msrpconf.client.consoles import LineConsole
+
+
+class LineConsoleTests(TestCase):
+    def setUp(self) -> None:
+        self.source, self.input = os.pipe()
+        self.addCleanup(os.close, self.source)
+        self.output, self.notices = StringIO(), StringIO()
+        self.reactor: Any = import_module("twisted.internet.reactor")
+        self.console = LineConsole(self.reactor, self.source, self.output, self.notices)
+
+    def write(self, octets: bytes) -> None:
+        """Writes all of the input."""
+        os.write(self.input, octets)
+        os.close(self.input)
+
+    @inlineCallbacks
+    def test_a_line_waits_until_the_one_before_is_dealt_with(
+        self,
+    ) -> Generator[Deferred[Any], Any, None]:
+        events: list[str] = []
+        ended: Deferred[None] = Deferred()
+
+        def line(text: str) -> Deferred[None]:
+            events.append(f"begin {text}")
+            done: Deferred[None] = Deferred()
+            # The thread would have gone on with the next line at once.
+            self.reactor.callLater(0.01, done.callback, None)
+            return done.addCallback(lambda _: events.append(f"end {text}"))
+
+        self.write("a\r\n\nbé\xff".encode("latin-1"))
+        self.console.start(line, lambda: ended.callback(None))
+        yield ended.addTimeout(10, self.reactor)
+        lines = ["a\r", "", "b\ufffd\ufffd"]
+        self.assertEqual(events, [f"{what} {each}" for each in lines for what in ("begin", "end")])
+
+    def test_what_others_say_goes_to_the_output(self) -> None:
+        self.console.show([("class:time", "09:25 "), ("", "bob: hi")])
+        self.console.show_own([("", "alice: hi")])
+        self.console.notice([("class:notice", "* hello")])
+        self.console.status([("", "bob is typing...")])
+        self.assertEqual(self.output.getvalue(), "09:25 bob: hi\n")
+        self.assertEqual(self.notices.getvalue(), "* hello\n")
+        os.close(self.input)
+
+    def test_an_output_that_nobody_reads_is_the_end_of_input(self) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        os.close(self.input)
+        ended: list[None] = []
+        with open(write, "w") as output:
+            console = LineConsole(self.reactor, self.source, output, self.notices)
+            console.show([("", "hi")])
+            console.start(lambda _: succeed(None), lambda: ended.append(None))
+            console.show([("", "hi")])
+            console.notice([("", "hi")])
+        self.assertEqual(ended, [None])
+        self.assertEqual(self.notices.getvalue(), "")
