@@ -378,9 +378,7 @@ class ProgramTests(ProcessCase):
         bob = self.chat(room, "--as", "bob", terminal=True)
         yield bob.shows("bob>")
         yield alice.shows(r"\* bob@127\.0\.0\.1 has joined")
-        bob.types("psst")
-        yield alice.shows(r"bob is typing\.\.\.")
-        bob.types("\r")
+        bob.types("psst\r")
         yield alice.shows(r"bob[^\n]*: psst")
         # The name is completed with Tab.
         alice.types("/msg b\thello you\r")
