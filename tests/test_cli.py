@@ -380,8 +380,7 @@ class ProgramTests(ProcessCase):
         yield alice.shows(r"\* bob@127\.0\.0\.1 has joined")
         bob.types("psst\r")
         yield alice.shows(r"bob[^\n]*: psst")
-        # The name is completed with Tab.
-        alice.types("/msg b\thello you\r")
+        alice.types("/msg bob hello you\r")
         yield bob.shows(r"Alice[^\n]* \(only to you\)[^\n]*: hello you")
         alice.types("/nick Ally\r")
         yield bob.shows(r"is now Ally <alice@127\.0\.0\.1>")
