@@ -156,7 +156,7 @@ class _Recipient:
 class _Copy:
     """One form of a message and those who get it."""
 
-    __slots__ = ("reception", "recipients", "rendition", "sent")
+    __slots__ = ("reception", "recipients", "rendition")
 
     def __init__(
         self, reception: Reception, rendition: Rendition, recipients: list[_Recipient]

@@ -22,10 +22,11 @@ CALLS = 300
 
 
 class LateChannel:
-    """A channel whose server takes its time to answer."""
+    """A channel whose server takes its time to answer: some seconds, or until `release`."""
 
-    def __init__(self, channel: Channel, seconds: float) -> None:
+    def __init__(self, channel: Channel, seconds: float | None) -> None:
         self.late: list[Deferred[Response]] = []
+        self.held: list[tuple[Deferred[Response], Response]] = []
         self._channel = channel
         self._seconds = seconds
 
@@ -34,17 +35,27 @@ class LateChannel:
         return answer.addCallback(self._late)
 
     def _late(self, response: Response) -> Deferred[Response]:
-        reactor: Any = import_module("twisted.internet.reactor")
-        late: Deferred[Response] = deferLater(reactor, self._seconds, lambda: response)
+        if self._seconds is None:
+            late: Deferred[Response] = Deferred()
+            self.held.append((late, response))
+        else:
+            reactor: Any = import_module("twisted.internet.reactor")
+            late = deferLater(reactor, self._seconds, lambda: response)
         self.late.append(late)
         return late
+
+    def release(self) -> None:
+        """Give all answers that were held."""
+        held, self.held, self._seconds = self.held, [], 0.0
+        for late, response in held:
+            late.callback(response)
 
     def wait(self) -> Deferred[Any]:
         """Done when all that was to come late has come."""
         return DeferredList(self.late)
 
 
-def answer_late(service: ConferenceService, seconds: float) -> LateChannel:
+def answer_late(service: ConferenceService, seconds: float | None) -> LateChannel:
     """Have the server behind the focus take its time."""
     focus = service.focus.focus
     assert focus.channel is not None
@@ -122,9 +133,10 @@ class CancelTests(SippCase):
     def test_before_the_answer(self) -> Generator[Deferred[Any], Any, None]:
         for mode in ("u1", "t1"):
             service = yield self.serve()
-            channel = answer_late(service, 0.5)
+            channel = answer_late(service, None)
             self.traced.clear()
             run = yield self.run_sipp("cancel", calls=20, mode=mode)
+            channel.release()
             yield channel.wait()
             self.assertSucceeded(run, 20)
             self.assertEqual(self.sent(b"SIP/2.0 487 ", b"1 INVITE"), 20)
