@@ -65,6 +65,13 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("there is nothing to say", self.refused("send", "sip:a@b", stdin=b"\n"))
         self.assertIn("there is nothing to say", self.refused("send", "sip:a@b", " "))
 
+    def test_a_file_that_cannot_be_sent(self) -> None:
+        self.assertIn(
+            "there is no file nowhere", self.refused("send", "sip:a@b", "--file", "nowhere")
+        )
+        private = "--private-to", "bob", "--file", __file__
+        self.assertIn("for all in the room", self.refused("send", "sip:a@b", *private))
+
     def test_a_text_in_another_encoding_is_refused(self) -> None:
         self.assertIn("UTF-8", self.refused("send", "sip:a@b", stdin=b"\xff"))
 
@@ -322,6 +329,45 @@ class ProgramTests(ProcessCase):
         status = yield program.ends()
         self.assertEqual(status, 1, program)
         self.assertRegex(program.errors, r"\AError: .*: 488 This room has no such file")
+
+    @inlineCallbacks
+    def test_what_is_sent_to_one(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server()
+        listener = self.chat(room, "--as", "alice")
+        yield listener.shows("You are in")
+        options = "--as", "bob", "--private-to", "alice"
+        status = yield self.start("msrpconf", "send", room, *options, "psst").ends()
+        self.assertEqual(status, 0)
+        yield listener.shows(r"bob \(only to you\): psst\n")
+        failing = self.start("msrpconf", "send", room, "--as", "bob", "--private-to", "eve", "psst")
+        status = yield failing.ends()
+        self.assertEqual(status, 1)
+        self.assertRegex(failing.errors, r"\AError: not delivered: 404 .*\n\Z")
+
+    @inlineCallbacks
+    def test_a_file_is_sent(self) -> Generator[Deferred[Any], Any, None]:
+        _, room = yield self.start_server(settings="[conference]\nmax_file_octets = 5000\n")
+        listener = self.chat(room, "--as", "alice")
+        yield listener.shows("You are in")
+        for name, size in (("one.txt", 3000), ("two.txt", 4000), ("large.txt", 6000)):
+            (self.directory / name).write_bytes(b"x" * size)
+        options = "--as", "bob", "--file"
+        sending = self.start(
+            "msrpconf", "send", room, *options, "one.txt", "--file", "two.txt", "look at these"
+        )
+        status = yield sending.ends()
+        self.assertEqual(status, 0, sending)
+        yield listener.shows(r"bob: look at these\n")
+        yield listener.shows(r"sent a file: two\.txt \(4\.0 kB, text/plain\)\. /get 2 fetches it")
+        listener.types("/get one.txt\n")
+        yield listener.shows(r"one\.txt is there already")
+        listener.types("/get one.txt copy\n")
+        yield listener.shows("copy is there")
+        self.assertEqual((self.directory / "copy").read_bytes(), b"x" * 3000)
+        sending = self.start("msrpconf", "send", room, *options, "large.txt")
+        status = yield sending.ends()
+        self.assertEqual(status, 1)
+        self.assertRegex(sending.errors, r"large\.txt was not delivered: 488 The file is too large")
 
     @inlineCallbacks
     def test_no_server_is_told_at_once(self) -> Generator[Deferred[Any], Any, None]:

@@ -89,10 +89,7 @@ class Visit:
         room_uri = _sip_uri(room, "a room", "sip:lobby@127.0.0.1")
         if user is None:
             user = getpass.getuser()
-        if "@" in user:
-            user_uri = _sip_uri(user, "a user", "sip:alice@127.0.0.1").aor
-        else:
-            user_uri = SipURI("sip", user.removeprefix("sip:"), None, room_uri.host)
+        user_uri = _user_uri(user, room_uri)
         if name is not None and not name.isprintable():
             raise click.ClickException(f"a name is one line of text, not {visible(name)}")
         try:
@@ -108,6 +105,17 @@ class Visit:
             )
         except ValueError as error:
             raise click.ClickException(visible(str(error))) from None
+
+    def user_uri(self, user: str) -> SipURI:
+        """Another user, written as with --as. Raises `ClickException`."""
+        return _user_uri(user, self.room)
+
+
+def _user_uri(user: str, room: SipURI) -> SipURI:
+    """A user as people write one; without a domain it is the room's."""
+    if "@" in user:
+        return _sip_uri(user, "a user", "sip:alice@127.0.0.1").aor
+    return SipURI("sip", user.removeprefix("sip:"), None, room.host)
 
 
 def _sip_uri(text: str, what: str, example: str) -> SipURI:
