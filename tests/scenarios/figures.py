@@ -34,6 +34,7 @@ class Endpoint:
     contact: str = ""
     from_: str = ""
     call_id: str = ""
+    target: str = ROOM
     msrp: MsrpWire | None = None
     server_path: str = ""
     to_tag: str = ""
@@ -49,7 +50,7 @@ class Endpoint:
         contact = self.contact or f"<sip:{self.name}@127.0.0.1:{self.sip.port}>"
         self.sip.send(
             f"""
-    {method} {ROOM} SIP/2.0
+    {method} {self.target} SIP/2.0
     Via: SIP/2.0/UDP 127.0.0.1:{self.sip.port};branch=z9hG4bK{self.name}{method}{cseq}
     Max-Forwards: 70
     From: {self.from_ or f"<{self.aor}>;tag={self.name}"}
