@@ -13,11 +13,21 @@ import msrpconf
 PACKAGE = Path(msrpconf.__file__).parent
 
 FORBIDDEN = {
-    "protocols": ("conference", "storage", "services", "client", "commands", "config", "cli"),
-    "conference": ("storage", "services", "client", "commands", "config", "cli"),
-    "storage": ("services", "client", "commands", "cli"),
+    "protocols": (
+        "conference",
+        "storage",
+        "xcap",
+        "services",
+        "client",
+        "commands",
+        "config",
+        "cli",
+    ),
+    "conference": ("storage", "xcap", "services", "client", "commands", "config", "cli"),
+    "storage": ("xcap", "services", "client", "commands", "cli"),
+    "xcap": ("services", "client", "commands", "config", "cli"),
     "services": ("client", "commands", "cli"),
-    "client": ("storage", "services", "commands", "config", "cli"),
+    "client": ("storage", "xcap", "services", "commands", "config", "cli"),
 }
 """What the files of a folder do not import."""
 
