@@ -235,6 +235,27 @@ class ScriptTests(ProcessCase):
         yield bot.ends()
 
     @inlineCallbacks
+    def test_keeper(self) -> Generator[Deferred[Any], Any, None]:
+        script = self.script("embedding.md", "keeper.py")
+        _, room = yield self.start_server()
+        folder = self.directory / "kept"
+        folder.mkdir()
+        keeper = self.start_script(script, "udp:127.0.0.1:0", str(folder))
+        found = yield keeper.shows(r"waiting at udp:(\S+)\n")
+        alice = self.start("msrpconf", "chat", room, "--as", "alice")
+        yield alice.shows("You are in")
+        alice.types(f"/invite keeper@{found[1]}\n")
+        yield alice.shows("keeper@example.com: I keep the files")
+        yield alice.shows(r"keeper@example.com \(only to you\): Thank you")
+        (self.directory / "photo.jpg").write_bytes(b"abc" * 50000)
+        alice.types("/send photo.jpg\n")
+        yield keeper.shows("kept photo.jpg")
+        self.assertEqual((folder / "photo.jpg").read_bytes(), b"abc" * 50000)
+        keeper.signals("INT")
+        yield alice.shows("keeper@example.com has left")
+        yield keeper.ends()
+
+    @inlineCallbacks
     def test_test_greeting(self) -> Generator[Deferred[Any], Any, None]:
         script = self.script("embedding.md", "test_greeting.py")
         trial = self.start("trial", str(script))

@@ -3,7 +3,7 @@
 from msrpconf.client.agent import UserAgent
 from msrpconf.client.call import JoinError
 from msrpconf.client.chat import Chat
-from msrpconf.client.files import FileTransferError
+from msrpconf.client.files import FileTransferError, safe_name
 from msrpconf.client.invited import Invited
 from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import ReferError
@@ -19,4 +19,5 @@ __all__ = [
     "ReferError",
     "SendError",
     "UserAgent",
+    "safe_name",
 ]

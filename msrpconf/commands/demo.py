@@ -94,6 +94,7 @@ class Person:
 
     def __init__(self, reactor: Any, room: str, column: Column) -> None:
         user, name, plain = column
+        self.name = name or user
         address = f"sip:{user}@127.0.0.1"
         self.title = f"{name or user} ({'plain text only' if plain else 'message/cpim'})"
         self.agent = UserAgent(reactor, address, display_name=name, plain=plain)
@@ -181,9 +182,9 @@ class Demo:
     @inlineCallbacks
     def _play(self, room: str) -> Generator[Deferred[Any], Any, None]:
         alice, bob, carol = self._cast
-        yield self._joins(alice, room, "joins, and the room begins")
-        yield self._joins(bob, room, "joins")
-        yield self._joins(carol, room, "joins")
+        yield self._joins(alice, room, "joins, and the room begins", [])
+        yield self._joins(bob, room, "joins", [alice])
+        yield self._joins(carol, room, "joins", [alice, bob])
         yield self._says(alice, "Hello, you two!", [bob, carol])
         yield self._says(
             bob, "Hi. My client knows plain text only, so I get names as text.", [alice, carol]
@@ -193,21 +194,42 @@ class Demo:
         )
         yield self._sends_a_picture(carol, [alice])
         yield self._says(alice, "\x1b[2J does nothing on your screens.", [bob, carol])
-        yield self._leaves(bob)
+        yield self._whispers(alice, carol, "Only you can read this.")
+        yield self._takes_a_nickname(carol, "Cara", [alice, bob])
+        yield self._leaves(bob, [alice, carol])
         yield self._says(carol, "Bye, bob. Anybody left?", [alice])
-        yield self._leaves(carol)
-        yield self._leaves(alice)
+        yield self._leaves(carol, [alice])
+        yield self._leaves(alice, [])
 
     @inlineCallbacks
-    def _joins(self, person: Person, room: str, what: str) -> Generator[Deferred[Any], Any, None]:
-        person.chat = yield person.agent.join(room, on_message=person.heard)
+    def _joins(
+        self, person: Person, room: str, what: str, listeners: list[Person]
+    ) -> Generator[Deferred[Any], Any, None]:
         person.see(person.view.notice(what))
-        yield self._show()
+        joining = person.agent.join(room, on_message=person.heard, on_notice=person.heard)
+
+        def joined(chat: Chat) -> None:
+            person.chat = chat
+
+        yield self._goes(joining.addCallback(joined), person, listeners)
 
     def _says(self, speaker: Person, text: str, listeners: list[Person]) -> Deferred[None]:
         assert speaker.chat is not None
         speaker.see(speaker.view.own(text))
         return self._goes(speaker.chat.send(text), speaker, listeners)
+
+    def _whispers(self, speaker: Person, listener: Person, text: str) -> Deferred[None]:
+        assert speaker.chat is not None
+        speaker.see(speaker.view.own(text, listener.name))
+        return self._goes(speaker.chat.send_private(listener.agent.user, text), speaker, [listener])
+
+    def _takes_a_nickname(
+        self, person: Person, nickname: str, listeners: list[Person]
+    ) -> Deferred[None]:
+        assert person.chat is not None
+        person.view.rename(nickname)
+        person.see(person.view.notice(f"is called {nickname} from now on"))
+        return self._goes(person.chat.use_nickname(nickname), person, listeners)
 
     def _sends_a_picture(self, speaker: Person, listeners: list[Person]) -> Deferred[None]:
         assert speaker.chat is not None
@@ -217,7 +239,7 @@ class Demo:
 
     @inlineCallbacks
     def _goes(
-        self, sending: Deferred[None], speaker: Person, listeners: list[Person]
+        self, sending: Deferred[Any], speaker: Person, listeners: list[Person]
     ) -> Generator[Deferred[Any], Any, None]:
         """What is sent is answered, and heard by `listeners`."""
         hearing = [person.hears().addTimeout(PATIENCE, self._reactor) for person in listeners]
@@ -232,12 +254,10 @@ class Demo:
             outcome.raiseException()
         yield self._show()
 
-    @inlineCallbacks
-    def _leaves(self, person: Person) -> Generator[Deferred[Any], Any, None]:
+    def _leaves(self, person: Person, listeners: list[Person]) -> Deferred[None]:
         assert person.chat is not None
-        yield person.chat.leave()
         person.see(person.view.notice("leaves"))
-        yield self._show()
+        return self._goes(person.chat.leave(), person, listeners)
 
     def _show(self) -> Deferred[None]:
         self._stage.row([person.cell() for person in self._cast])
