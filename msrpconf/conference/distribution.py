@@ -31,9 +31,11 @@ Audiences = Mapping[Reception, Collection[Session]]
 
 
 class Tally(Protocol):
-    """Who counts the copies that were not delivered."""
+    """Who counts the copies that were not delivered, and knows what is under way."""
 
     undelivered: int
+    transfers: dict[bytes, Transfer]
+    """By the Message-ID of the copies."""
 
 
 def deliver(
@@ -101,7 +103,9 @@ def begin_transfer(
         ]
         tally.undelivered += len(listeners) - len(got) - (own in listeners)
         copies.append(_Copy(reception, rendition, got))
-    return Transfer(tally, message_id, piece, copies, own)
+    transfer = Transfer(tally, message_id, piece, copies, own)
+    tally.transfers[message_id] = transfer
+    return transfer
 
 
 def _frames(
@@ -115,8 +119,10 @@ def _frames(
 ) -> list[OutgoingFrame]:
     """The chunks in which some octets of a message go to one kind of client."""
     content_type = rendition.content_type
+    # Only of more than one can the rest be unwanted (RFC 4975 §10.5).
+    key = b"" if start == 1 and flag is COMPLETE else message_id
     if not reception.relayed or len(body) <= RELAYED_CHUNK:
-        return [send_frame(message_id, content_type, (body,), start, total, flag)]
+        return [send_frame(message_id, content_type, (body,), start, total, flag, key=key)]
     frames = []
     for offset in range(0, len(body), RELAYED_CHUNK):
         chunk = body[offset : offset + RELAYED_CHUNK]
@@ -129,6 +135,7 @@ def _frames(
                 start + offset,
                 total,
                 flag if last else MORE,
+                key=key,
             )
         )
     return frames
@@ -223,7 +230,7 @@ class Transfer:
             if missed:
                 self._leave_behind(copy, missed, start)
         if last:
-            self._pacing.stop()
+            self._end()
         else:
             self._pacing.check(self)
         return None
@@ -246,9 +253,19 @@ class Transfer:
 
     def aborted(self) -> None:
         """Tell the recipients that the rest will not come."""
-        self._pacing.stop()
+        self._end()
         for copy in self._copies:
             self._abort(copy, copy.recipients, self._next)
+
+    def refused_by(self, session: Session) -> None:
+        """A recipient does not want it: it gets no further chunk (RFC 4975 §10.5)."""
+        if session in self.sessions:
+            self.drop((session,))
+            session.withdraw(self._message_id)
+
+    def _end(self) -> None:
+        self._pacing.stop()
+        self._tally.transfers.pop(self._message_id, None)
 
     def _abort(self, copy: _Copy, recipients: list[_Recipient], position: int) -> None:
         rendition = copy.rendition

@@ -17,6 +17,7 @@ from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.frame import Head
+from msrpconf.protocols.msrp.outgoing import MESSAGE_ID
 from msrpconf.protocols.msrp.session import Limits, MessageSink, Piece, Refusal, Session
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.headers import Reason
@@ -217,6 +218,10 @@ class Participant:
             # The client knows the session no more (RFC 4975 §10.8): as if it had hung up.
             session.release()
             self.session_unbound(session, "it answered 481 to a message")
+        elif head.status != 200:
+            self.room.refused(session, head.transaction[:MESSAGE_ID])
 
     def report_received(self, session: Session, head: Head) -> None:
         """A recipient's report is not passed to the sender (RFC 7701 §6.3)."""
+        if not head.headers.get(b"status", b"").startswith(b"000 2"):
+            self.room.refused(session, head.message_id)

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference import roles
 from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.distribution import Transfer
 from msrpconf.conference.history import History
 from msrpconf.conference.identity import ANONYMOUS, ANONYMOUS_DOMAIN, Identity
 from msrpconf.conference.imdn import Originals
@@ -56,6 +57,7 @@ class Room:
         "silent",
         "static",
         "subject",
+        "transfers",
         "undelivered",
         "uri",
     )
@@ -90,6 +92,8 @@ class Room:
         """Messages that were said to one."""
         self.undelivered = 0
         """Copies that a full queue or a vanished connection kept from their recipients."""
+        self.transfers: dict[bytes, Transfer] = {}
+        """Messages of several chunks that are under way, by the Message-ID of their copies."""
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -198,6 +202,12 @@ class Room:
             if reception is not None:
                 audiences.setdefault(reception, {})[participant.session] = None
         return audiences
+
+    def refused(self, session: Session, message_id: bytes) -> None:
+        """A recipient has refused a chunk of a message."""
+        transfer = self.transfers.get(message_id)
+        if transfer is not None:
+            transfer.refused_by(session)
 
     # What the room says.
 

@@ -220,6 +220,53 @@ class EndingTests(TalkTestCase):
         self.assertTrue(answers[-1].startswith("413 "), answers)
         self.assertAllIsWell()
 
+    def test_a_recipient_does_not_want_it(self) -> None:
+        """413 ends it for who said so, also what waits already (RFC 4975 §10.5)."""
+        message = cpim(60000 * "a")
+        for refuses in (self.bob, self.carol):
+            self.alice.say(message[:400], byte_range=f"1-*/{len(message)}", flag=MORE)
+            (first,) = refuses.hears()
+            refuses.connected.connection.pauseProducing()
+            self.alice.say(message[400:20000], byte_range="401-*/*", flag=MORE)
+            refuses.responds(first, "413 Not wanted")
+            refuses.connected.connection.resumeProducing()
+            (end,) = refuses.hears()
+            self.assertEqual((end.flag, end.body), (ABORTED, b""))
+            self.alice.say(message[20000:], byte_range="20001-*/*")
+            self.assertEqual(refuses.hears(), [])
+            whole = self.dave.hears_whole()[-1][1]
+            self.assertEqual(len(whole), 60016)
+            for each in self.others:
+                each.hears()
+            self.assertAllIsWell()
+            for each in self.others:
+                each.hears()
+
+    def test_a_report_says_so(self) -> None:
+        message = self.begin()
+        self.alice.say(message[400:500], byte_range="401-*/*", flag=MORE)
+        (chunk,) = self.bob.hears()
+        message_id = chunk.head.message_id
+        path = chunk.head.from_path
+        for status, end in ((b"000 200 OK", 0), (b"000 413 No", 1), (b"000 413 No", 0)):
+            self.bob.connected.says(
+                b"MSRP abcd REPORT\r\nTo-Path: %b\r\nFrom-Path: %b\r\nMessage-ID: %b\r\n"
+                b"Byte-Range: 1-500/*\r\nStatus: %b\r\n-------abcd$\r\n"
+                % (path, chunk.head.to_path, message_id, status)
+            )
+            self.assertEqual([each.flag for each in self.bob.hears()], end * [ABORTED])
+
+    def test_what_is_under_way_is_known_as_long_as_it_is(self) -> None:
+        message = self.begin()
+        self.assertEqual(len(self.room.transfers), 1)
+        self.alice.say(message[400:], byte_range="401-*/*")
+        self.assertEqual(self.room.transfers, {})
+        for each in self.others:
+            each.hears()
+        self.begin()
+        self.alice.connected.vanishes()
+        self.assertEqual(self.room.transfers, {})
+
     def stall(self, client: Client) -> None:
         """The client reads nothing any more, and its queue is filled to the last message."""
         client.connected.connection.pauseProducing()

@@ -17,6 +17,9 @@ from msrpconf.protocols.msrp.frame import Continuation, new_transaction
 MAX_UNINTERRUPTED = 2048
 """Octets of body above which a chunk must say that it may be interrupted (RFC 4975 §7.1.1)."""
 
+MESSAGE_ID = 16
+"""Octets of the Message-IDs that we make."""
+
 PROMPT = 32768
 """Octets of a message that keep their place in a queue; what follows them may be overtaken."""
 
@@ -74,13 +77,15 @@ def send_frame(
     *,
     failure_report: bytes = b"partial",
     success_report: bool = False,
+    key: bytes = b"",
 ) -> OutgoingFrame:
     """A SEND with a chunk of a message (RFC 4975 §7.1.1).
 
     `data` are the octets in pieces, `start` the position of the first of them
     in the message, from 1; `total` the octets of the message, None where they
     are not known yet. `failure_report` is ``b"partial"`` by default: who gets
-    the copy of a room's message answers errors only.
+    the copy of a room's message answers errors only. The transaction begins with
+    `key`, where there is one, so that answers tell what they are about.
     """
     length = sum(map(len, data))
     if length > MAX_UNINTERRUPTED or (start > 1 and not length):
@@ -89,9 +94,9 @@ def send_frame(
     else:
         end = b"%d" % (start + length - 1)
     octets = b"".join(data)
-    transaction = new_transaction()
+    transaction = _transaction(key)
     while b"-------" + transaction in octets:
-        transaction = new_transaction()
+        transaction = _transaction(key)
     middle = b"Message-ID: %b\r\nByte-Range: %d-%b/%b\r\n%bContent-Type: %b\r\n\r\n%b\r\n" % (
         message_id,
         start,
@@ -104,14 +109,18 @@ def send_frame(
     return OutgoingFrame(b"SEND", transaction, middle, flag, start > PROMPT)
 
 
+def _transaction(key: bytes) -> bytes:
+    return key + secrets.token_hex(4).encode("ascii") if key else new_transaction()
+
+
 def abort_frame(message_id: bytes, content_type: bytes, start: int) -> OutgoingFrame:
     """The chunk that says that the rest of a message will not come (RFC 4975 §7.1)."""
     return send_frame(message_id, content_type, (), start, None, Continuation.ABORTED)
 
 
 def new_message_id() -> bytes:
-    """A Message-ID that nobody else will make (RFC 4975 §7.1.1)."""
-    return secrets.token_hex(8).encode("ascii")
+    """A Message-ID that nobody else will make (RFC 4975 §7.1.1), `MESSAGE_ID` octets long."""
+    return secrets.token_hex(MESSAGE_ID // 2).encode("ascii")
 
 
 def bodiless_send(message_id: bytes) -> OutgoingFrame:

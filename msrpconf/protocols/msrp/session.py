@@ -253,6 +253,14 @@ class Session:
             connection.wake(self)
         return True
 
+    def withdraw(self, key: bytes) -> None:
+        """Take out of the queue what waits there of the message with that key of `send_frame`."""
+        for queue in (self._queue, self._bulk):
+            kept = [frame for frame in queue if not frame.transaction.startswith(key)]
+            queue.clear()
+            queue += kept
+        self.queued = sum(frame.size for queue in (self._queue, self._bulk) for frame in queue)
+
     def next_frame(self) -> OutgoingFrame:
         """Take the frame that is to be written next out of the queue, which is not empty."""
         frame = (self._queue or self._bulk).popleft()
