@@ -12,9 +12,13 @@ from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sdp_file import FileSelector
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.visible import visible
 
 ANONYMOUS = "sip:anonymous@anonymous.invalid"
 """What some clients write for a room: it stands for nobody in particular."""
+
+MAX_SHOWN = 80
+"""Characters of a name and of an address that are shown."""
 
 
 @frozen
@@ -28,6 +32,11 @@ class Person:
     def key(self) -> str:
         """What is the same for all spellings of the URI."""
         return identity(self.uri)
+
+    def __str__(self) -> str:
+        """For people: the name is only what somebody says, so the address stands with it."""
+        address = visible(self.uri.removeprefix("sip:"))[:MAX_SHOWN]
+        return f"{visible(self.name)[:MAX_SHOWN]} <{address}>" if self.name else address
 
 
 def identity(uri: str) -> str:
@@ -90,7 +99,12 @@ class Message:
         if head is None or head.from_ is None:
             raise CpimError("a message without a sender")
         to = head.to[0].uri if head.to else room
-        rooms = {identity(each) for each in (room, ANONYMOUS, *also)}
+        rooms = {identity(each) for each in (room, *also)}
+        kind = next(iter(head.get_all("Message-Type", AGP_NAMESPACE)), "")
+        file = _file(head.get_all("File-Selector", FILE_NAMESPACE))
+        if identity(head.from_.uri) not in rooms:
+            # Anybody may write such headers; only the room's own are the room's word.
+            kind, file = "" if kind == "status" else kind, None
         return cls(
             head.from_.uri,
             head.from_.formal_name,
@@ -98,9 +112,9 @@ class Message:
             head.content_type,
             body[head.body_offset :],
             _time(head.date_time),
-            next(iter(head.get_all("Message-Type", AGP_NAMESPACE)), ""),
-            _file(head.get_all("File-Selector", FILE_NAMESPACE)),
-            identity(to) not in rooms,
+            kind,
+            file,
+            identity(to) not in rooms | {ANONYMOUS},
         )
 
 

@@ -113,8 +113,7 @@ class Stay:
             return "Nobody was heard here yet. Whoever is silent is not known by this client."
         lines = []
         for person in self.people:
-            address = person.uri.removeprefix("sip:")
-            lines.append(f"{person.name} <{address}>" if person.name else address)
+            lines.append(str(person))
         return "\n".join(["Heard since you came (others may be here and silent):", *lines])
 
     def files(self) -> str:

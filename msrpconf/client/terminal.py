@@ -141,7 +141,7 @@ class TerminalChat:
 
     def _invited(self, invited: Invited) -> None:
         self._invitations = [each for each in self._invitations if each.open] + [invited]
-        who = "Somebody" if invited.by is None else _who(invited.by)
+        who = "Somebody" if invited.by is None else str(invited.by)
         about = f", about: {invited.subject}" if invited.subject else ""
         self._notice(
             f"{who} asks you into {invited.room}{about}. "
@@ -285,18 +285,18 @@ class TerminalChat:
 
         def accepted(outcome: Fragment | None) -> None:
             if outcome is not None:
-                self._notice(f"{_who(person)} has accepted.")
+                self._notice(f"{person} has accepted.")
 
         def left_first(failure: Failure) -> None:
             self._inviting.discard(asking)
             if not self._over.called:
                 failure.raiseException()
 
-        self._notice(f"{_who(person)} is being asked in.")
+        self._notice(f"{person} is being asked in.")
         asking = self._stay.chat.invite(person.uri)
         self._inviting.add(asking)
         asking.addErrback(left_first)
-        self._attempt(asking, f"{_who(person)} does not come", accepted)
+        self._attempt(asking, f"{person} does not come", accepted)
         # Nobody waits for an answer that may take minutes.
         return None
 
@@ -309,8 +309,8 @@ class TerminalChat:
             return None
         return self._attempt(
             self._stay.chat.remove(person.uri),
-            f"{_who(person)} was not removed",
-            lambda _: self._notice(f"{_who(person)} was removed."),
+            f"{person} was not removed",
+            lambda _: self._notice(f"{person} was removed."),
         )
 
     def _accept(self, _: str) -> Deferred[None] | None:
@@ -383,12 +383,6 @@ class TerminalChat:
     def _notice(self, text: str, style: str = "notice") -> None:
         fragments: Fragments = self._stay.view.notice(text, style)
         self._console.notice(fragments)
-
-
-def _who(person: Person) -> str:
-    """Somebody as the program's notices name them: a name is only what they say."""
-    address = person.uri.removeprefix("sip:")
-    return f"{person.name} <{address}>" if person.name else address
 
 
 def _why(failure: Failure) -> str:

@@ -4,7 +4,9 @@ from datetime import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.client.message import Message
+from msrpconf.client.message import Message, Person
+from msrpconf.protocols.cpim import FILE_NAMESPACE
+from msrpconf.protocols.sdp_file import FileSelector
 
 ROOM = "sip:lobby@conf.example.com"
 
@@ -56,3 +58,33 @@ class PrivateTests(SynchronousTestCase):
 
     def test_text_without_a_wrapper(self) -> None:
         self.assertFalse(Message.of("text/plain", b"hi", ROOM).is_private)
+
+
+class WordTests(SynchronousTestCase):
+    """What is the room's own word, and what only looks like it."""
+
+    def message(self, sender: str, kind: str = "status") -> Message:
+        wrapped = (
+            f"From: <{sender}>\r\nTo: <{ROOM}>\r\nNS: agp <urn:ag-projects:xml:ns:cpim>\r\n"
+            f"agp.Message-Type: {kind}\r\nNS: file <{FILE_NAMESPACE}>\r\n"
+            'file.File-Selector: name:"a"\r\n\r\n\r\nThe room is closed'
+        )
+        return Message.of("message/cpim", wrapped.encode("ascii"), ROOM)
+
+    def test_the_room_speaks(self) -> None:
+        message = self.message(ROOM)
+        self.assertEqual((message.kind, message.file), ("status", FileSelector("a")))
+
+    def test_somebody_else_speaks(self) -> None:
+        message = self.message("sip:eve@example.com")
+        self.assertEqual((message.kind, message.file), ("", None))
+
+    def test_what_somebody_has_said_before(self) -> None:
+        self.assertEqual(self.message("sip:eve@example.com", "history").kind, "history")
+
+
+class PersonTests(SynchronousTestCase):
+    def test_nobody_writes_lines_by_a_name(self) -> None:
+        person = Person("sip:eve@example.com", "Eve\n  bob@example.com")
+        self.assertEqual(str(person), r"Eve\n  bob@example.com <eve@example.com>")
+        self.assertEqual(str(Person("sip:eve@example.com")), "eve@example.com")
