@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from msrpconf.conference.bye import send_bye
 from msrpconf.conference.connecting import NOT_THE_PEER
+from msrpconf.conference.departure import Departure
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
@@ -112,6 +113,7 @@ class Attendance:
 
     def end(self, participant: Participant, reason: Reason) -> Deferred[None]:
         """Drop a participant and have the focus tell it."""
+        participant.departure = Departure.of(reason)
         self.leave(participant, f"dropped: {reason.text}")
         return self.tell_out(participant, reason)
 

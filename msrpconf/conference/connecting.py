@@ -43,6 +43,7 @@ def settle(participant: Participant, agreement: Agreement, settings: ServerSetti
     session.remote_path = agreement.remote_path
     participant.agreement = agreement
     participant.room.update_audience(participant)
+    participant.room.info.changed(participant)
 
 
 def _let_go(participant: Participant) -> None:

@@ -280,6 +280,7 @@ class ConferenceControl:
             return Denied(491, "Our offer has not been answered yet: acknowledge it first")
         participant.dialog = participant.dialog.refresh_target(request)
         participant.flow = request.headers.get(FLOW) or participant.flow
+        participant.room.info.changed(participant)
         if negotiation.unacknowledged is not None and not negotiation.awaiting_answer:
             # Who sends in the dialog has our 200; its ACK was lost, or is late.
             self._acknowledged(participant, participant.agreement)
@@ -368,6 +369,8 @@ class ConferenceControl:
             *(self.attendance.end(each, reason) for each in participants),
         ]
         self.referrals.inviter.stop()
+        for room in self.registry.rooms.values():
+            room.info.forget_gone()
         return DeferredList(ends)
 
     def _left(self, participant: Participant) -> None:

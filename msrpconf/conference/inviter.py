@@ -126,7 +126,7 @@ class Inviter:
             outgoing.watchers.append(watcher)
         self._outgoing[dialog] = outgoing
         self._by_room.setdefault(room, {})[outgoing] = None
-        room.invitations.put(outgoing.invitation)
+        _put(outgoing)
         welcome(room, guest.key)
         outgoing.timer = self._clock.callLater(self.timeout, self._timed_out, outgoing)
         self._log(outgoing)
@@ -181,6 +181,8 @@ class Inviter:
         for outgoing in self._open(room).values():
             guest = outgoing.invitation.guest
             if guest.key in identity.keys or is_contact(participant, guest.uri):
+                if not identity.anonymous:
+                    room.info.came_by(participant, outgoing.invitation)
                 self._heard(outgoing, Fragment.of(200))
 
     def room_ended(self, room: Room) -> None:
@@ -230,7 +232,7 @@ class Inviter:
     def _advance(self, outgoing: _Outgoing, state: InvitationState, outcome: Fragment) -> None:
         room = outgoing.room
         outgoing.invitation = outgoing.invitation.after(state, outcome, room.now())
-        room.invitations.put(outgoing.invitation)
+        _put(outgoing)
 
     def _end(self, outgoing: _Outgoing, state: InvitationState, outcome: Fragment) -> None:
         self._advance(outgoing, state, outcome)
@@ -260,3 +262,9 @@ class Inviter:
             outcome=visible(str(invitation.outcome)),
             call_id=outgoing.dialog[0],
         )
+
+
+def _put(outgoing: _Outgoing) -> None:
+    """Have the room know an invitation as it now stands."""
+    outgoing.room.invitations.put(outgoing.invitation)
+    outgoing.room.info.invited(outgoing.invitation)

@@ -65,7 +65,8 @@ class Agreement:
     TLS, and `fingerprints` those of which the peer's certificate must match one; `receives` is
     whether the peer takes messages at the moment, `speaks_text` whether our
     description let it say text/plain without a wrapper; `private_messages` whether
-    the peer can tell a private message from others (RFC 7701 §8).
+    the peer can tell a private message from others (RFC 7701 §8). `direction` is the
+    peer's view of where messages may go (RFC 8866 §6.7).
     """
 
     remote_path: bytes
@@ -76,6 +77,7 @@ class Agreement:
     connect_to: Destination | None
     secure: bool = False
     fingerprints: tuple[Fingerprint, ...] = ()
+    direction: str = "sendrecv"
 
     def trusts(self, connection: FrameWriter) -> bool:
         """Whether the peer may be at the other end of a connection that it made (RFC 8122 §6.2).
@@ -262,6 +264,7 @@ def agree(choice: Choice, room: RoomSettings, *, we_offered: bool) -> Agreement:
         media.destination if we_connect else None,
         media.secure,
         media.fingerprints,
+        media.direction,
     )
 
 

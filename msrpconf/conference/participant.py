@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.departure import Departure
 from msrpconf.conference.flood import TokenBucket
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.messages import begin_message
@@ -71,6 +72,7 @@ class Participant:
         "agreement",
         "bucket",
         "congestion_timer",
+        "departure",
         "dialog",
         "flow",
         "identity",
@@ -106,6 +108,8 @@ class Participant:
         self.negotiation = Negotiation(secrets.randbelow(2**62))
         self.agreement: Agreement | None = None
         """What offer and answer came to; None until there are both."""
+        self.departure: Departure | None = None
+        """How it came that they are out; None while they are in, and where they said BYE."""
         self.timer: IDelayedCall | None = None
         """Ends the wait for what comes next: the ACK, or the MSRP connection."""
         self.congestion_timer: IDelayedCall | None = None

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.bye import FLOW
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.departure import Departure
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.invitation import Guest, Invitation, InvitationState
 from msrpconf.conference.inviter import Inviter, Watcher
@@ -114,9 +115,12 @@ class Referrals:
         for each in leaving:
             if each.state is not State.DROPPED:
                 why = f"Removed by {user.short}"
+                reason = Reason("SIP", 200, why)
+                if each.identity.key != user.key:
+                    each.departure = Departure.of(reason, by=user)
                 self._drop(each, f"dropped: {why}")
                 # After the answer, also for who has itself removed.
-                self._clock.callLater(0, self._bye, each, Reason("SIP", 200, why))
+                self._clock.callLater(0, self._bye, each, reason)
         watcher = self._voice(sender)
         headers: tuple[tuple[str, str], ...] = (("Refer-Sub", "false"),)
         tag = self._new_tag()

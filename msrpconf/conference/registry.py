@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
+from msrpconf.conference.info import RoomInfo
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
+from msrpconf.conference.states import Change, Watcher
 from msrpconf.protocols.msrp.connection import session_id
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.sip.message import Request
@@ -63,12 +66,14 @@ class ConferenceRegistry:
         self.on_ended: Callable[[Room], None] = lambda room: None
         """Told of each room that has ended."""
         self._clock = clock
+        self._watchers: list[Watcher] = []
 
     def room(self, uri: str, key: str, settings: RoomSettings) -> Room:
         """The room of that key; a new one, known by `uri`, where there is none."""
         room = self.rooms.get(key)
         if room is None:
             room = self.rooms[key] = Room(uri, key, self._clock, settings)
+            room.info.on_change = partial(self._changed, room)
             self.tally.rooms_made += 1
         return room
 
@@ -129,7 +134,26 @@ class ConferenceRegistry:
         tally.messages += room.messages
         tally.private_messages += room.private_messages
         tally.undelivered += room.undelivered
+        room.info.on_change = lambda change: None
+        room.info.forget_gone()
         self.on_ended(room)
+        for watcher in self._watchers:
+            watcher(room.key, room.info, None)
+
+    # The rooms as `ConferenceStates`.
+
+    def find(self, key: str) -> RoomInfo | None:
+        """What watchers are told of the room `key`, if it is there."""
+        room = self.rooms.get(key)
+        return None if room is None else room.info
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher` told of what changes in any room."""
+        self._watchers.append(watcher)
+
+    def _changed(self, room: Room, change: Change) -> None:
+        for watcher in self._watchers:
+            watcher(room.key, room.info, change)
 
     def totals(self) -> Tally:
         """What was done since the start, also in the rooms that are there."""

@@ -14,6 +14,7 @@ from msrpconf.conference.distribution import Transfer
 from msrpconf.conference.history import History
 from msrpconf.conference.identity import ANONYMOUS, ANONYMOUS_DOMAIN, Identity
 from msrpconf.conference.imdn import Originals
+from msrpconf.conference.info import RoomInfo
 from msrpconf.conference.invitation import Invitations
 from msrpconf.conference.nicknames import Nickname, Nicknames
 from msrpconf.conference.participant import Participant, State
@@ -40,12 +41,14 @@ class Room:
     __slots__ = (
         "_addresses",
         "_clock",
+        "_display_text",
+        "_free_text",
         "_roles",
+        "_subject",
         "_users",
         "audiences",
-        "display_text",
-        "free_text",
         "history",
+        "info",
         "invitations",
         "key",
         "messages",
@@ -56,7 +59,6 @@ class Room:
         "settings",
         "silent",
         "static",
-        "subject",
         "transfers",
         "undelivered",
         "uri",
@@ -68,10 +70,9 @@ class Room:
         self.uri = uri
         self.key = key
         self.settings = settings or RoomSettings()
-        self.subject: str | None = None
-        self.display_text: str | None = None
-        self.free_text: str | None = None
-        """What the room is for, in short and at length (RFC 4575 §5.2)."""
+        self._subject: str | None = None
+        self._display_text: str | None = None
+        self._free_text: str | None = None
         self.invitations = Invitations(self.settings.max_invitations)
         self.static = False
         """Whether an operator has set the room up, so that it is there without participants."""
@@ -95,6 +96,8 @@ class Room:
         self.transfers: dict[bytes, Transfer] = {}
         """Messages of several chunks that are under way, by the Message-ID of their copies."""
         self._clock = clock
+        self.info = RoomInfo(self, clock)
+        """What watchers are told of the room."""
 
     def __repr__(self) -> str:
         return f"<Room {self.uri}, {len(self.participants)} participants>"
@@ -128,6 +131,37 @@ class Room:
             each.limit_rate(settings)
         self.nicknames.configure(settings.reserved_nicknames, settings.quarantine)
         self.history.limit(settings.history_messages, settings.history_age)
+        self.info.described()
+
+    @property
+    def subject(self) -> str | None:
+        """What the room talks about (RFC 4575 §5.3)."""
+        return self._subject
+
+    @subject.setter
+    def subject(self, text: str | None) -> None:
+        self._subject = text
+        self.info.described()
+
+    @property
+    def display_text(self) -> str | None:
+        """What the room is for, in short."""
+        return self._display_text
+
+    @display_text.setter
+    def display_text(self, text: str | None) -> None:
+        self._display_text = text
+        self.info.described()
+
+    @property
+    def free_text(self) -> str | None:
+        """What the room is for, at length."""
+        return self._free_text
+
+    @free_text.setter
+    def free_text(self, text: str | None) -> None:
+        self._free_text = text
+        self.info.described()
 
     @property
     def roles(self) -> Roles:
@@ -136,9 +170,14 @@ class Room:
 
     @roles.setter
     def roles(self, roles: Roles) -> None:
-        self._roles = roles
+        before, self._roles = self._roles, roles
         for each in self.participants:
-            each.role = roles.of(each.identity)
+            role = roles.of(each.identity)
+            if role is not each.role:
+                each.role = role
+                self.info.changed(each)
+        if roles.locked is not before.locked:
+            self.info.locked()
 
     # Who is here.
 
@@ -216,6 +255,7 @@ class Room:
         user = participant.identity.key
         if self.settings.nicknames and self.nicknames.returned(participant, user):
             participant.update_speaker()
+        self.info.joined(participant)
         others = self.devices_of(user)
         if not any(each.state is State.JOINED and each is not participant for each in others):
             self.notice(f"{participant.speaker.label} has joined", participant)
@@ -223,6 +263,7 @@ class Room:
     def left(self, participant: Participant) -> None:
         """Somebody who was in is out."""
         identity = participant.identity
+        self.info.left(participant)
         self.nicknames.left(participant, identity.key)
         if not self.devices_of(identity.key):
             self.notice(f"{participant.speaker.label} has left", participant)
@@ -249,6 +290,7 @@ class Room:
         identity = participant.identity
         refusal = self.nicknames.use(participant, identity.key, value, self._is_taken)
         if refusal is None and participant.update_speaker():
+            self.info.changed(participant)
             self.notice(f"{before} is now {participant.speaker.label}", participant)
         return refusal
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.error import ConnectionLost
 
+from msrpconf.conference.info import LINGER
 from msrpconf.conference.invitation import InvitationState
 from msrpconf.conference.inviter import MAX_WATCHERS
 from msrpconf.conference.participant import Participant
@@ -123,6 +124,7 @@ class ReferTests(InviteTestCase):
         self.assertEqual(self.told(), [])
         self.clock.advance(1)
         self.assertEqual(self.told(), [final("408 No answer within 180 s")])
+        self.clock.advance(LINGER)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_simply_joins(self) -> None:

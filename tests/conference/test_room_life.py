@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msrpconf.conference.imdn import MAX_OCTETS as MAX_IMDN
+from msrpconf.conference.info import LINGER
 from msrpconf.protocols.sip.headers import Reason
 from tests.conference.support import COMPLETE, MORE, ROOM, TEXT_TYPES, Client, cpim
 from tests.conference.talk import TalkTestCase
@@ -407,6 +408,7 @@ class CongestionTests(TalkTestCase):
         self.clock.advance(1)
         (bye,) = self.channel.requests
         self.assertIn("did not read messages for 120 s", bye.headers.get("Reason") or "")
+        self.clock.advance(LINGER)
         self.assertEqual(self.clock.getDelayedCalls()[1:], [])
 
     def test_a_new_path_is_a_new_beginning(self) -> None:
