@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HIGH_WATER = 262144
 """Octets in a recipient's queue above which the sender has to wait."""
 
-PATIENCE = 0.04
+PATIENCE = 0.25
 """Seconds that a recipient whose program does not read may hold up the others."""
 
 PATIENCE_SHARE = 0.05
@@ -36,6 +36,10 @@ PATIENCE_ALONE = 30.0
 
 Not on a connection that several sessions share: there others would wait as well.
 """
+
+TICK = 0.05
+"""Seconds between two looks at who is behind. So much is counted for each of them, also where we
+were busy with something else and it took longer: that is nobody's fault but ours."""
 
 SLOWEST = 16384
 """Octets per second: who takes fewer is stalled."""
@@ -54,7 +58,7 @@ class Pacing:
         self._drop = drop
         self._high_water = min(HIGH_WATER, sender.limits.queue_octets // 4)
         self._started = sender.clock.seconds()
-        # Who is behind: what had been written to it, and when, as it last took enough.
+        # Who is behind: what had been written to it, and for how long it has taken too little.
         self._behind: dict[Session, tuple[int, float]] = {}
         self._held: FrameWriter | None = None
         self._timer: IDelayedCall | None = None
@@ -64,10 +68,9 @@ class Pacing:
         behind = [each for each in transfer.sessions if each.queued > self._high_water]
         if not behind:
             return
-        now = self._sender.clock.seconds()
         for session in behind:
             if session not in self._behind:
-                self._behind[session] = session.written, now
+                self._behind[session] = session.written, 0.0
                 session.watch(self.wait_no_more)
         connection = self._sender.connection
         if self._held is None and connection is not None:
@@ -76,33 +79,30 @@ class Pacing:
             self._arm(transfer)
 
     def _arm(self, transfer: Transfer) -> None:
-        self._timer = self._sender.clock.callLater(self._patience(), self._judge, transfer)
-
-    def _patience(self) -> float:
-        return PATIENCE + PATIENCE_SHARE * (self._sender.clock.seconds() - self._started)
+        self._timer = self._sender.clock.callLater(TICK, self._judge, transfer)
 
     def _judge(self, transfer: Transfer) -> None:
         """Some are still behind: leave those who are stalled, and go on waiting for the others."""
         self._timer = None
-        now = self._sender.clock.seconds()
-        patience = self._patience()
         stalled: dict[Session, float] = {}
-        for session, (before, since) in self._behind.items():
-            if session.written - before < SLOWEST * (now - since):
-                stalled[session] = now - since
+        for session, (before, waited) in self._behind.items():
+            if session.written - before < SLOWEST * TICK:
+                stalled[session] = waited = waited + TICK
             else:
-                self._behind[session] = session.written, now
+                waited = 0.0
+            self._behind[session] = session.written, waited
         # Who is held up by nobody but the stalled ones may wait longer, if it is alone in that.
         held = self._held
         alone = held is not None and not held.shared and stalled.keys() >= set(transfer.sessions)
+        elapsed = self._sender.clock.seconds() - self._started
+        patience = PATIENCE + PATIENCE_SHARE * elapsed
         given_up = set()
         for session, waited in stalled.items():
             if alone:
                 limit = PATIENCE_ALONE
             else:
                 limit = patience if session.peer_is_idle else PATIENCE_NETWORK
-            # The time that the timer took is not exact.
-            if waited >= limit * 0.99:
+            if waited >= limit:
                 given_up.add(session)
         if given_up:
             self._drop(given_up)
