@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from msrpconf.client.call import ACTIVE_PORT, GOODBYE, JoinError, reason_of
+from msrpconf.conference.file_descriptions import conflict
 from msrpconf.conference.file_transfers import Sending
 from msrpconf.conference.files import OCTETS, StoredFile
 from msrpconf.protocols.cpim import CpimError, parse_cpim_head
@@ -249,6 +250,8 @@ class Fetching(Transfer):
         except SdpError as error:
             raise JoinError(488, f"the room's answer is wrong: {error}") from None
         self.found = next((each.selector for each in described if each), self.selector)
+        if conflict(FileDescription(self.selector), FileDescription(self.found)):
+            raise JoinError(488, "the room's answer is for another file")
 
     def bind(self) -> Deferred[None]:
         self.session.forward(bodiless_send(new_message_id()))
@@ -299,6 +302,10 @@ class Receiver:
             return Refusal(413, "this file is not wanted any more")
         try:
             data = piece.data if self._head is None else self._without_head(piece.data)
+            size = fetching.found.size
+            if size is not None and self.size + len(data) > size:
+                fetching.fail(f"more came than the {size} octets that the file has")
+                return Refusal(413, "that is more than the file has")
             self._octets.write(data)
         except (CpimError, OSError) as error:
             fetching.fail(str(error))

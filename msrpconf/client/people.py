@@ -6,7 +6,6 @@ typing, and by what the room told of them when they came, went or took a nicknam
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -16,10 +15,6 @@ from msrpconf.client.message import Person, identity
 
 MAX_PEOPLE = 1000
 """People who are remembered; of more, those go who were heard longest ago."""
-
-_USER = r"(?:(?P<{0}name>.*) <(?P<{0}address>[^<>\s]+@[^<>\s]+)>|(?P<{0}bare>[^<>\s]+@[^<>\s]+))"
-_CAME_OR_WENT = re.compile(_USER.format("") + r" has (?P<what>joined|left)")
-_RENAMED = re.compile(_USER.format("old") + " is now " + _USER.format(""))
 
 
 class UnknownPerson(Exception):
@@ -66,18 +61,19 @@ class People:
 
     def told(self, text: str) -> None:
         """The room said something, perhaps of somebody who has come, gone or another name."""
-        # What no longer line can be is not looked at.
-        line = text[:5000]
-        if match := _CAME_OR_WENT.fullmatch(line):
-            uri = f"sip:{match['address'] or match['bare']}"
-            if match["what"] == "left":
-                self._known.pop(identity(uri), None)
-            elif (known := self._know(uri)) is not None:
-                known.nickname = match["name"]
-        elif match := _RENAMED.fullmatch(line):
-            known = self._know(f"sip:{match['address'] or match['bare']}")
-            if known is not None:
-                known.nickname = match["name"]
+        for what in (" has joined", " has left"):
+            if text.endswith(what):
+                user = _labelled(text.removesuffix(what))
+                break
+        else:
+            what = " is now "
+            user = _labelled(text.partition(what)[2])
+        if user is None:
+            return
+        if what == " has left":
+            self._known.pop(identity(user.uri), None)
+        elif (known := self._know(user.uri)) is not None:
+            known.nickname = user.name
 
     def named(self, text: str) -> Person:
         """Whom a nickname, a name, an address or the part before its @ means.
@@ -118,6 +114,18 @@ class People:
         if len(self._known) > MAX_PEOPLE:
             del self._known[next(iter(self._known))]
         return known
+
+
+def _labelled(label: str) -> Person | None:
+    """Whom a room's text names: ``bob@example.com`` or ``Bob <bob@example.com>``."""
+    name, bracket, address = label.rpartition(" <")
+    if bracket:
+        if not address.endswith(">"):
+            return None
+        address = address[:-1]
+    if "@" not in address or any(char.isspace() or char in "<>" for char in address):
+        return None
+    return Person(f"sip:{address}", name or None)
 
 
 def _folded(name: str) -> str:
