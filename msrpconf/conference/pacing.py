@@ -3,8 +3,9 @@
 What a recipient does not read waits in its queue. Where a queue has grown past
 `HIGH_WATER`, the sender's connection is not read from until the queue is short
 again, so that TCP holds the sender back and nothing piles up here. A recipient
-that takes next to nothing meanwhile is stalled: it is left behind, so that it
-costs the others little time (RFC 7701 §6.4).
+that takes next to nothing meanwhile is stalled: it is waited for no longer, so that
+it costs the others little time, and left behind if its queue grows much further
+(RFC 7701 §6.4). What is left of the queue is for what people say.
 """
 
 from __future__ import annotations
@@ -48,24 +49,45 @@ SLOWEST = 16384
 class Pacing:
     """Holds the sender of one message while recipients are behind.
 
-    `drop` is called with those who are stalled, and calls `wait_no_more` for each.
+    `drop` is called with those who are to be left behind, and calls `wait_no_more` for each.
     """
 
-    __slots__ = ("_behind", "_drop", "_held", "_high_water", "_sender", "_started", "_timer")
+    __slots__ = (
+        "_behind",
+        "_drop",
+        "_held",
+        "_high_water",
+        "_most",
+        "_sender",
+        "_stalled",
+        "_started",
+        "_timer",
+    )
 
     def __init__(self, sender: Session, drop: Callable[[Collection[Session]], None]) -> None:
         self._sender = sender
         self._drop = drop
         self._high_water = min(HIGH_WATER, sender.limits.queue_octets // 4)
+        self._most = sender.limits.mark * 3 // 4
         self._started = sender.clock.seconds()
         # Who is behind: what had been written to it, and for how long it has taken too little.
         self._behind: dict[Session, tuple[int, float]] = {}
+        # Who is not waited for until its queue is short again.
+        self._stalled: set[Session] = set()
         self._held: FrameWriter | None = None
         self._timer: IDelayedCall | None = None
 
     def check(self, transfer: Transfer) -> None:
         """See who is behind now that a chunk has been queued; wait for them."""
-        behind = [each for each in transfer.sessions if each.queued > self._high_water]
+        if self._stalled:
+            lost = [each for each in self._stalled if each.queued > self._most]
+            if lost:
+                self._drop(lost)
+        behind = [
+            each
+            for each in transfer.sessions
+            if each.queued > self._high_water and each not in self._stalled
+        ]
         if not behind:
             return
         for session in behind:
@@ -82,7 +104,7 @@ class Pacing:
         self._timer = self._sender.clock.callLater(TICK, self._judge, transfer)
 
     def _judge(self, transfer: Transfer) -> None:
-        """Some are still behind: leave those who are stalled, and go on waiting for the others."""
+        """Some are still behind: go on waiting for those who are not stalled."""
         self._timer = None
         stalled: dict[Session, float] = {}
         for session, (before, waited) in self._behind.items():
@@ -96,18 +118,18 @@ class Pacing:
         alone = held is not None and not held.shared and stalled.keys() >= set(transfer.sessions)
         elapsed = self._sender.clock.seconds() - self._started
         patience = PATIENCE + PATIENCE_SHARE * elapsed
-        given_up = set()
         for session, waited in stalled.items():
             if alone:
                 limit = PATIENCE_ALONE
             else:
                 limit = patience if session.peer_is_idle else PATIENCE_NETWORK
             if waited >= limit:
-                given_up.add(session)
-        if given_up:
-            self._drop(given_up)
+                del self._behind[session]
+                self._stalled.add(session)
         if self._behind:
             self._arm(transfer)
+        else:
+            self._go_on()
 
     def wait_no_more(self, session: Session) -> None:
         """A recipient's queue is short again, or it has gone, or it was left behind."""
@@ -116,7 +138,8 @@ class Pacing:
             self._go_on()
 
     def _forget(self, session: Session) -> None:
-        if self._behind.pop(session, None) is not None:
+        if self._behind.pop(session, None) is not None or session in self._stalled:
+            self._stalled.discard(session)
             session.unwatch(self.wait_no_more)
 
     def _go_on(self) -> None:
@@ -129,6 +152,6 @@ class Pacing:
 
     def stop(self) -> None:
         """The message has ended: wait for nobody any more."""
-        for session in list(self._behind):
+        for session in (*self._behind, *self._stalled):
             self._forget(session)
         self._go_on()

@@ -101,6 +101,31 @@ class PacingTests(PacingTestCase):
         self.assertIs(self.bob.hears()[-1].flag, ABORTED)
         self.assertNothingIsLeft()
 
+    def test_who_pauses_for_a_moment_gets_all(self) -> None:
+        """It is not waited for, but it is not left behind while its queue has room."""
+        self.hold()
+        self.passes(PATIENCE + 0.01)
+        self.assertFalse(self.held)
+        self.send(2, 5)
+        self.assertFalse(self.held)
+        self.resume(self.bob)
+        self.bob.hears()
+        self.send(12, 7)
+        self.send(1, 19)
+        self.assertIs(self.bob.hears()[-1].flag, COMPLETE)
+        self.assertEqual(self.room.undelivered, 0)
+        self.assertNothingIsLeft()
+
+    def test_what_people_say_has_room_all_the_same(self) -> None:
+        self.hold()
+        self.passes(PATIENCE + 0.01)
+        self.send(14, 5)
+        self.assertEqual(self.room.undelivered, 1)
+        self.assertFalse(self.bob.session.congested)
+        self.alice.say(cpim("Hi"), "other")
+        self.resume(self.bob)
+        self.assertTrue(any(each.body == cpim("Hi") for each in self.bob.hears()))
+
     def test_the_network_is_given_more_time(self) -> None:
         """What was sent is not acknowledged: it is not the client that does not read."""
         self.patch(StreamWriter, "peer_is_idle", False)
@@ -288,6 +313,9 @@ class SharedTests(PacingTestCase):
             self.alice.say(message[start : start + STEP], byte_range=f"{start + 1}-*/*", flag=MORE)
         self.assertTrue(self.held)
         self.passes(PATIENCE + 0.01)
+        self.assertFalse(self.held)
+        for start in range(5 * STEP, 10 * STEP, STEP):
+            self.alice.say(message[start : start + STEP], byte_range=f"{start + 1}-*/*", flag=MORE)
         self.assertFalse(self.held)
         self.resume(bob2)
         self.assertIs(bob2.hears()[-1].flag, ABORTED)
