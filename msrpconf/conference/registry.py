@@ -63,6 +63,8 @@ class ConferenceRegistry:
         """What was done in rooms that have ended, and how often people came and went."""
         self.on_left: Callable[[Participant], None] = lambda participant: None
         """Told of each participant who is out."""
+        self.on_made: Callable[[Room], None] = lambda room: None
+        """Told of each room that has just come to be here, of whatever kind."""
         self.on_ended: Callable[[Room], None] = lambda room: None
         """Told of each room that has ended."""
         self._clock = clock
@@ -75,6 +77,7 @@ class ConferenceRegistry:
             room = self.rooms[key] = Room(uri, key, self._clock, settings)
             room.info.on_change = partial(self._changed, room)
             self.tally.rooms_made += 1
+            self.on_made(room)
         return room
 
     def participant(self, request: Request) -> Participant | None:

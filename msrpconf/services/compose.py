@@ -29,6 +29,7 @@ from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded, ReloadError
 from msrpconf.services.reloading import differences, is_live, with_live_keys
+from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.storage.database import Database
@@ -76,6 +77,8 @@ class ConferenceService(MultiService):
             )
         )
         """The rooms that an operator has set up; None without a database."""
+        self.documents = self._make_documents(reactor)
+        """The documents that say who may watch which room; None without a database."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
@@ -99,6 +102,14 @@ class ConferenceService(MultiService):
             since=reactor.seconds(),
         )
         return ManagementService(parts, config.management.listen, config.management_token)
+
+    def _make_documents(self, reactor: Any) -> RoomDocumentService | None:
+        if self.static_rooms is None:
+            return None
+        config, database = self.config, self.static_rooms.database
+        return RoomDocumentService(
+            database, self.registry, reactor, config.database.refresh, config.server.name
+        )
 
     @property
     def registry(self) -> ConferenceRegistry:
@@ -133,6 +144,10 @@ class ConferenceService(MultiService):
                 yield self.static_rooms.startService()
                 if not self.running:
                     return  # stopped meanwhile
+            if self.documents is not None:
+                yield self.documents.startService()
+                if not self.running:
+                    return
             if self.management is not None:
                 # First: health is asked for while the rest starts.
                 self.management.startService()
@@ -153,6 +168,8 @@ class ConferenceService(MultiService):
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
+        if self.documents is not None:
+            yield self.documents.stopService()
         if self.static_rooms is not None:
             yield self.static_rooms.stopService()
         if self._channel is not None:

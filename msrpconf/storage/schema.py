@@ -2,7 +2,8 @@
 
 Each change of the tables gets the next version number and a step in `MIGRATIONS`; a
 new database is made at once as the tables are now. Names start with ``msrpconf_``,
-so that the tables may stand in the database of a proxy.
+so that the tables may stand in the database of a proxy; but for ``xcap``, which is
+shared with it, and left as it is where it is there already.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
+    column,
+    insert,
     inspect,
     select,
+    table,
     text,
     update,
 )
@@ -33,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
 from msrpconf.storage.errors import DatabaseError
 
-VERSION = 1
+VERSION = 2
 """Of the tables as they are here."""
 
 MAX_SETTINGS = 65535
@@ -45,13 +50,16 @@ MAX_HEAD = 65535
 MAX_OCTETS = 16777215
 """Octets of the content of a message in the history."""
 
+MAX_DOCUMENT = 65535
+"""Octets of a document in the table `xcap`: what Kamailio's has with MySQL."""
+
 _LOCK = 0x6D737270  # "msrp": nobody else's, we hope
 
 
-def _key() -> TypeEngine[str]:
+def _key(length: int = MAX_URI) -> TypeEngine[str]:
     """A canonical URI, compared octet by octet: MySQL would take Alice for alice."""
-    binary = mysql.VARCHAR(MAX_URI, charset="utf8mb4", collation="utf8mb4_bin")
-    return String(MAX_URI).with_variant(binary, "mysql", "mariadb")
+    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(binary, "mysql", "mariadb")
 
 
 _OPTIONS: dict[str, Any] = {
@@ -113,9 +121,36 @@ history = Table(
 )
 """What was said in static rooms, the oldest first."""
 
+xcap = Table(
+    "xcap",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("username", _key(64), nullable=False),
+    Column("domain", _key(64), nullable=False),
+    Column("doc", LargeBinary(MAX_DOCUMENT), nullable=False),
+    Column("doc_type", Integer, nullable=False),
+    Column("etag", _key(128), nullable=False),
+    Column("source", Integer, nullable=False),
+    Column("doc_uri", _key(255), nullable=False),
+    Column("port", Integer, nullable=False),
+    UniqueConstraint("doc_uri", name="xcap_doc_uri_idx"),
+    Index("xcap_account_doc_type_idx", "username", "domain", "doc_type"),
+    Index("xcap_account_doc_type_uri_idx", "username", "domain", "doc_type", "doc_uri"),
+    Index("xcap_account_doc_uri_idx", "username", "domain", "doc_uri"),
+    **_OPTIONS,
+)
+"""Documents of users, and of rooms: the table of Kamailio, in its version 4."""
+
+_KAMAILIO_VERSION = 4
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+def _add_xcap(connection: Connection) -> None:
+    xcap.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Migration] = (_add_xcap,)
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
 
 
@@ -150,6 +185,7 @@ def _prepare(connection: Connection, migrations: Sequence[Migration]) -> None:
         version = connection.scalar(select(state.c.value).where(state.c.name == "schema"))
     if version is None:
         metadata.create_all(connection)
+        _share_xcap(connection)
         connection.execute(
             state.insert(), [{"name": "schema", "value": newest}, {"name": "rooms", "value": 0}]
         )
@@ -161,5 +197,32 @@ def _prepare(connection: Connection, migrations: Sequence[Migration]) -> None:
         )
     for migrate in migrations[version - 1 :]:
         migrate(connection)
+    _share_xcap(connection)
     if version < newest:
         connection.execute(update(state).where(state.c.name == "schema").values(value=newest))
+
+
+def _share_xcap(connection: Connection) -> None:
+    """Have the table `xcap` as Kamailio wants to find it, whoever has made it.
+
+    Kamailio starts only if its table of versions has the table's. Raises `DatabaseError`
+    where the table is another than we know.
+    """
+    found = {each["name"] for each in inspect(connection).get_columns(xcap.name)}
+    missing = sorted({each.name for each in xcap.columns} - found)
+    if missing:
+        raise DatabaseError(
+            f"its table xcap has no column {', '.join(missing)}: it must be as Kamailio makes it,"
+            f" version {_KAMAILIO_VERSION}"
+        )
+    if not inspect(connection).has_table("version"):
+        return
+    columns = {each["name"] for each in inspect(connection).get_columns("version")}
+    if not {"table_name", "table_version"} <= columns:
+        return  # somebody else's
+    versions = table("version", column("table_name"), column("table_version"))
+    query = select(versions.c.table_version).where(versions.c.table_name == xcap.name)
+    if connection.execute(query).first() is None:
+        connection.execute(
+            insert(versions).values(table_name=xcap.name, table_version=_KAMAILIO_VERSION)
+        )

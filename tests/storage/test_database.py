@@ -84,11 +84,12 @@ class SchemaTests(DatabaseTestCase):
 
     async def test_an_old_one_keeps_what_it_has(self) -> None:
         first = await self.opened()
-        await first.run(lambda connection: connection.execute(update(state).values(value=1)))
+        query = update(state).where(state.c.name == "rooms").values(value=7)
+        await first.run(lambda connection: connection.execute(query))
         await first.stop()
         second = await self.opened()
-        rows = await second.read(lambda connection: connection.execute(select(state.c.value)).all())
-        self.assertEqual([row.value for row in rows], [1, 1])
+        rows = await second.read(lambda connection: connection.execute(select(state)).all())
+        self.assertEqual(dict(map(tuple, rows)), {"schema": schema.VERSION, "rooms": 7})
 
     async def version(self, database: Database) -> object:
         query = select(state.c.value).where(state.c.name == "schema")
@@ -105,7 +106,9 @@ class SchemaTests(DatabaseTestCase):
         def third(connection: Connection) -> None:
             made.append(3)
 
-        for migrations, version in (([second], 2), ([second, third], 3), ([second, third], 3)):
+        now = schema.VERSION
+        for more, version in (([second], now + 1), *[([second, third], now + 2)] * 2):
+            migrations = [*schema.MIGRATIONS, *more]
             await database.run(partial(prepare, migrations=migrations))
             self.assertEqual(await self.version(database), version)
         self.assertEqual(made, [2, 3])
@@ -119,10 +122,10 @@ class SchemaTests(DatabaseTestCase):
 
         await self.fails(
             DatabaseError,
-            database.run(lambda connection: prepare(connection, [broken])),
+            database.run(lambda connection: prepare(connection, [*schema.MIGRATIONS, broken])),
             "nonsense",
         )
-        self.assertEqual(await self.version(database), 1)
+        self.assertEqual(await self.version(database), schema.VERSION)
         columns = await database.read(lambda c: inspect(c).get_columns(schema.rooms.name))
         self.assertNotIn("logo", [each["name"] for each in columns])
 
@@ -135,7 +138,9 @@ class SchemaTests(DatabaseTestCase):
         )
         other = Database(self.url, reactor)
         error = await self.fails(
-            DatabaseError, other.start(), "version 7, and this program knows versions up to 1"
+            DatabaseError,
+            other.start(),
+            f"version 7, and this program knows versions up to {schema.VERSION}",
         )
         self.assertTrue(error.startswith(f"{other.name}: its tables"))
 
@@ -145,7 +150,7 @@ class SchemaTests(DatabaseTestCase):
             self.addCleanup(each.stop)
         await gatherResults([each.start() for each in databases])
         for each in databases:
-            self.assertEqual(await self.version(each), 1)
+            self.assertEqual(await self.version(each), schema.VERSION)
         count = await databases[0].read(lambda c: len(c.execute(select(state)).all()))
         self.assertEqual(count, 2)
 
