@@ -38,7 +38,12 @@ class Nickname:
     @classmethod
     def prepare(cls, text: str) -> Nickname:
         """Bring a nickname into its form. Raises `ValueError` for what can be none."""
-        return cls(_PREPARED.enforce(text), _COMPARED.enforce(text))
+        prepared = _PREPARED.enforce(text)
+        if len(prepared.encode("utf-8")) > MAX_OCTETS:
+            # There are characters that become eighteen.
+            raise ValueError(f"longer than {MAX_OCTETS} octets in its compatible form")
+        # What is shown the same is the same: the profile alone is not idempotent (§2.1).
+        return cls(prepared, _COMPARED.enforce(prepared))
 
 
 @frozen

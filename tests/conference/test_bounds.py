@@ -99,6 +99,23 @@ class MessageTests(ControlTestCase):
         self.assertEqual(answers[:MAX_MESSAGES], ["200 OK"] * MAX_MESSAGES)
         self.assertEqual({each[:3] for each in answers[MAX_MESSAGES:]}, {"413"})
         self.assertEqual(len(bob.hears()), MAX_MESSAGES)
+        self.assertEqual(len(self.room.transfers), MAX_MESSAGES)
+        eve.send("BYE")
+        self.assertEqual(self.room.transfers, {})
+
+    def test_pseudonyms_go_with_who_has_them(self) -> None:
+        bob = self.joined("bob")
+        for each in range(20):
+            eve = self.client("eve", str(each), from_="<sip:anonymous@anonymous.invalid>;tag=e")
+            eve.join()
+            self.assertEqual(len(self.room.participants), 2)
+            uri = eve.participant.identity.uri
+            self.assertEqual(len(self.room.addressed(uri)), 1)
+            eve.send("BYE")
+            self.assertEqual(len(self.room.addressed(uri)), 0)
+        self.assertEqual(len(self.room._addresses), len(bob.participant.identity.public_keys))
+        self.assertEqual(len(self.room._users), 1)
+        self.assertEqual(bob.hears(), [])
 
     def test_the_reason_of_a_lost_connection_is_one_line(self) -> None:
         """It goes into a header of the BYE."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.conference.nicknames import MAX_KEPT, Nicknames, read_use_nickname
+from msrpconf.conference.nicknames import MAX_KEPT, Nickname, Nicknames, read_use_nickname
 from msrpconf.protocols.msrp.session import Refusal
 
 ALICE, BOB = "sip:alice@example.com", "sip:bob@example.com"
@@ -117,6 +117,56 @@ class NicknameTests(SynchronousTestCase):
             self.use(f"d{n}", f"sip:u{n}@example.com", f"nick{n}")
             self.names.left(f"d{n}", f"sip:u{n}@example.com")
         self.assertEqual(len(self.names._kept), MAX_KEPT)
+
+    def test_examples_of_rfc_8266(self) -> None:
+        """§3, table 1."""
+        for text, compared in (
+            ("Foo", "foo"),
+            ("foo", "foo"),
+            ("Foo Bar", "foo bar"),
+            ("foo bar", "foo bar"),
+            ("\u03a3", "\u03c3"),
+            ("\u03c3", "\u03c3"),
+            ("\u03c2", "\u03c2"),
+            ("\u03d4", "\u03cb"),
+            ("\u221e", "\u221e"),
+            ("Richard \u2163", "richard iv"),
+        ):
+            self.assertEqual(Nickname.prepare(text).key, compared, ascii(text))
+
+    def test_what_looks_the_same_is_the_same(self) -> None:
+        """Blanks of any kind and number, widths, ligatures, accents apart."""
+        for one, other in (
+            ("Ally Cat", "\u00a0Ally \u3000 Cat\u2003"),
+            ("Ally", "\uff21lly"),
+            ("\ufb01sh", "FISH"),
+            ("Ren\u00e9", "Rene\u0301"),
+            # A sigma that is small at the end of a word, or not, depending on how it came.
+            ("\u4e00\u03a3\u4e00", "\u4e00\u03f9\u4e00"),
+        ):
+            self.names = Nicknames(self.clock)
+            self.assertEqual(self.use("phone", ALICE, one), 200, ascii(one))
+            self.assertEqual(self.use("b", BOB, other), 425, ascii(other))
+
+    def test_characters_that_nobody_sees(self) -> None:
+        for text in ("a\u200db", "a\u202eb", "a\u2028b", "\u200b", "a\ufeffb", "\x7f"):
+            self.assertEqual(self.use("phone", ALICE, text), 424, ascii(text))
+
+    def test_it_does_not_become_longer_than_it_may_be(self) -> None:
+        self.assertEqual(self.use("phone", ALICE, "x" * 1023), 200)
+        self.assertEqual(self.use("phone", ALICE, "\ufdfa" * 341), 424)
+        self.assertEqual(self.names.of("phone"), "x" * 1023)
+
+    @given(st.text(max_size=8))
+    @settings(deadline=None, max_examples=300)
+    def test_what_is_shown_decides(self, text: str) -> None:
+        try:
+            nickname = Nickname.prepare(text)
+        except ValueError:
+            return
+        again = Nickname.prepare(nickname.text)
+        if again.text == nickname.text:
+            self.assertEqual(again.key, nickname.key)
 
     @given(st.binary(max_size=60))
     @settings(deadline=None, max_examples=200)
