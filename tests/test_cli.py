@@ -22,6 +22,7 @@ from msrpconf.commands.visiting import Visit, Visitor, nobody_listens
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.uri import SipURI
+from tests.certificates import issue, write
 from tests.processes import ROOT, ProcessCase, Program
 
 
@@ -368,6 +369,33 @@ class ProgramTests(ProcessCase):
         status = yield sending.ends()
         self.assertEqual(status, 1)
         self.assertRegex(sending.errors, r"large\.txt was not delivered: 488 The file is too large")
+
+    @inlineCallbacks
+    def test_over_tls(self) -> Generator[Deferred[Any], Any, None]:
+        write(issue("127.0.0.1"), self.directory)
+        config = self.directory / "secure.toml"
+        config.write_text(
+            '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[focus]\n'
+            '[server]\nlisten = ["tls:127.0.0.1:0"]\n'
+            '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+        )
+        server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config))
+        room = (yield server.shows(r"join with: \S*msrpconf chat (\S+)"))[1]
+        alice = self.chat(room, "--as", "alice", "--tls")
+        yield alice.shows("You are in")
+        (self.directory / "photo.jpg").write_bytes(b"abc")
+        options = "--as", "bob", "--tls", "--file", "photo.jpg"
+        status = yield self.start("msrpconf", "send", room, *options, "hi").ends()
+        self.assertEqual(status, 0)
+        yield alice.shows(r"bob: hi\n[^\0]*sent a file: photo\.jpg")
+        fetching = "get", room, "photo.jpg", "--as", "bob", "--tls", "--to", "copy"
+        status = yield self.start("msrpconf", *fetching).ends()
+        self.assertEqual(status, 0)
+        self.assertEqual((self.directory / "copy").read_bytes(), b"abc")
+        plain = self.start("msrpconf", "send", room, "--as", "bob", "hi")
+        status = yield plain.ends()
+        self.assertEqual(status, 1)
+        self.assertIn("TLS", plain.errors)
 
     @inlineCallbacks
     def test_no_server_is_told_at_once(self) -> Generator[Deferred[Any], Any, None]:

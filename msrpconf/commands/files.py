@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,15 @@ from typing import Any
 import click
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from msrpconf.client import JoinError, UserAgent
-from msrpconf.client.files import FileTransferError, fetch_file, send_file
+from msrpconf.client import Chat, FileTransferError, JoinError, safe_name
+from msrpconf.client.progress import Progress
 from msrpconf.commands.running import run
 from msrpconf.commands.visiting import Visit, Visitor, visit_options
 from msrpconf.conference.file_notice import readable_size
-from msrpconf.conference.files import shown_name
 from msrpconf.protocols.sdp_file import FileSelector
 from msrpconf.visible import visible
 
-_Transfer = Callable[[UserAgent, str], Deferred[FileSelector]]
+_Transfer = Callable[[Chat], Deferred[FileSelector]]
 
 
 @click.command()
@@ -32,7 +32,7 @@ def put(file: Path, **options: Any) -> None:
     where nobody else is. The exit status is 0 once the room has all of it.
     """
     visit = Visit.of(**options)
-    run(lambda reactor: transfer(reactor, visit, lambda agent, room: send_file(agent, room, file)))
+    run(lambda reactor: transfer(reactor, visit, lambda chat: chat.send_file(file, shown(file))))
 
 
 @click.command()
@@ -50,7 +50,7 @@ def get(file: str, target: Path | None, **options: Any) -> None:
     Of several files of that name it is the newest. The exit status is 0 once all of it is here.
     """
     visit = Visit.of(**options)
-    path = target or Path(shown_name(file) or "file")
+    path = target or Path(safe_name(file))
     if path.exists():
         raise click.ClickException(
             f"{visible(str(path))} is there already: choose another, by --to"
@@ -58,7 +58,7 @@ def get(file: str, target: Path | None, **options: Any) -> None:
     wanted = FileSelector(file)
     fetched = run(
         lambda reactor: transfer(
-            reactor, visit, lambda agent, room: fetch_file(agent, room, wanted, path)
+            reactor, visit, lambda chat: chat.fetch_file(wanted, path, shown(path))
         )
     )
     click.echo(visible(f"{path}: {readable_size(fetched.size or path.stat().st_size)}"))
@@ -71,10 +71,19 @@ def transfer(
     """Goes to a room, has a file pass, and leaves."""
     visitor = Visitor(reactor, visit, lambda trace: print(trace, file=sys.stderr, flush=True))
     try:
-        yield visitor.join(visitor.room)
-        passed: FileSelector = yield begin(visitor.agent, visitor.room)
+        chat = yield visitor.join(visitor.room)
+        passed: FileSelector = yield begin(chat)
     except (JoinError, FileTransferError, OSError) as error:
         raise click.ClickException(visible(f"{visitor.room}: {error}")) from None
     finally:
         yield visitor.leave()
     return passed
+
+
+def shown(path: Path) -> Progress:
+    """Tells on standard error, now and then, how far a file has passed."""
+
+    def show(progress: Progress) -> None:
+        print(progress.line, file=sys.stderr, flush=True)
+
+    return Progress(path.name, show, time.monotonic, in_lines=True)

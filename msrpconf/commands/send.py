@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import click
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.client import FileTransferError, JoinError, SendError
-from msrpconf.client.progress import Progress
+from msrpconf.commands.files import shown
 from msrpconf.commands.running import run
 from msrpconf.commands.visiting import Visit, Visitor, visit_options
 from msrpconf.visible import visible
@@ -75,14 +74,10 @@ def say(
             yield chat.send(said) if to is None else chat.send_private(to, said)
         for path in files:
             what = f"{path.name} was "
-            yield chat.send_file(path, Progress(path.name, _show, time.monotonic, in_lines=True))
+            yield chat.send_file(path, shown(path))
     except (SendError, JoinError, FileTransferError) as error:
         raise click.ClickException(visible(f"{what}not delivered: {error}")) from None
     except OSError as error:
         raise click.ClickException(visible(f"{what}not delivered: {error.strerror}")) from None
     finally:
         yield visitor.leave()
-
-
-def _show(progress: Progress) -> None:
-    print(progress.line, file=sys.stderr, flush=True)

@@ -145,12 +145,6 @@ class Visitor:
         self._trace = Tracer(visit.trace, write) if visit.trace else None
         self._agent: UserAgent | None = None
 
-    @property
-    def agent(self) -> UserAgent:
-        """The user agent of who has joined."""
-        assert self._agent is not None
-        return self._agent
-
     @inlineCallbacks
     def join(self, room: str, **listening: Any) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
