@@ -24,9 +24,9 @@ from msrpconf.client.message import Person
 from msrpconf.client.people import UnknownPerson
 from msrpconf.client.progress import Progress
 from msrpconf.client.referring import ReferError
-from msrpconf.client.rendering import Fragments
 from msrpconf.client.stay import Stay
 from msrpconf.protocols.msrp.sending import SendError
+from msrpconf.protocols.sdp_file import FileSelector
 from msrpconf.protocols.sipfrag import Fragment
 from msrpconf.visible import visible
 
@@ -234,8 +234,13 @@ class TerminalChat:
         if selector is None:
             name, to = first_word(text)
             selector = self._stay.file(name) if name else None
-        if selector is None:
+        if not name:
+            return self._wrong("Which file? /files shows those that you were told of")
+        if selector is None and name.isdigit():
             return self._wrong(f"You were told of no file {name}. /files shows of which")
+        if selector is None:
+            # From before one came, perhaps: the room knows.
+            selector = FileSelector(name)
         path = Path(to).expanduser() if to else self._directory
         if path.is_dir():
             path /= safe_name(selector.name)
@@ -381,8 +386,7 @@ class TerminalChat:
         return succeed(None)
 
     def _notice(self, text: str, style: str = "notice") -> None:
-        fragments: Fragments = self._stay.view.notice(text, style)
-        self._console.notice(fragments)
+        self._console.notice(self._stay.view.notice(text, style))
 
 
 def _why(failure: Failure) -> str:

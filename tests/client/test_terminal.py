@@ -371,8 +371,18 @@ class TerminalChatTests(SynchronousTestCase):
         (self.directory / "photo.jpg").write_bytes(b"ours")
         self.assertIn("photo.jpg is there already", self.types("/get photo.jpg"))
         self.assertIn("You were told of no file 2", self.types("/get 2"))
-        self.assertIn("You were told of no file", self.types("/get"))
+        self.assertIn("Which file?", self.types("/get"))
         self.assertEqual(self.chat.asked, [])
+
+    def test_a_file_from_before_one_came(self) -> None:
+        self.enter()
+        self.types('/get "old photo.jpg"')
+        path = self.directory / "old photo.jpg"
+        self.assertEqual(
+            self.chat.asked[-1][:3], ("fetch_file", FileSelector("old photo.jpg"), path)
+        )
+        self.chat.answers[0].errback(JoinError(488, "This room has no such file"))
+        self.assertIn("was not fetched (488 This room has no", self.console.notices[-1])
 
     def test_a_name_leads_nowhere_else(self) -> None:
         self.enter()
