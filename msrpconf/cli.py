@@ -1,4 +1,4 @@
-"""The command line: `msrpconf chat`, `send`, `put`, `get` and `demo`.
+"""The command line: `msrpconf chat`, `room`, `status` and the others.
 
 A server is started by `twistd msrpconf`.
 """
@@ -11,17 +11,23 @@ from msrpconf import __version__
 from msrpconf.commands.chat import chat
 from msrpconf.commands.demo import demo
 from msrpconf.commands.files import get, put
+from msrpconf.commands.participant import participant
+from msrpconf.commands.room import room
 from msrpconf.commands.send import send
+from msrpconf.commands.serving import drain, reload, status, undrain
+from msrpconf.commands.top import top
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s", prog_name="msrpconf")
 def main() -> None:
-    """Chat rooms for SIP: join one, speak in one, or see a demonstration.
+    """Chat rooms for SIP: join one, speak in one, or manage a server's.
 
     A server is started with: twistd -n msrpconf
     """
 
 
 for _command in (chat, send, put, get, demo):
+    main.add_command(_command)
+for _command in (room, participant, status, top, drain, undrain, reload):
     main.add_command(_command)

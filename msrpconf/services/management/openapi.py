@@ -105,9 +105,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     elif operation.status != 204:
         success["content"] = {TEXT: {"schema": {"type": "string"}}}
     responses = {str(operation.status): success}
-    errors = {400, 403, *operation.errors}
-    if operation.body is not None:
-        errors |= {413, 415}
+    errors = {400, 403, 413, *operation.errors}
+    if operation.method in {"POST", "PUT", "PATCH"}:
+        errors.add(415)
     if not operation.open:
         errors.add(401)
     for status in sorted(errors):

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
 
 from msrpconf.listen import ListenAddress
 from msrpconf.services.management.api import functions
@@ -46,11 +47,7 @@ class ManagementService(Service):
             self._port = self._reactor.listenTCP(listen.port, self.factory, interface=listen.host)
             return
         _remove_stale(listen.path)
-        before = os.umask(0o117)
-        try:
-            self._port = self._reactor.listenUNIX(listen.path, self.factory)
-        finally:
-            os.umask(before)
+        self._port = self._reactor.listenUNIX(listen.path, self.factory, mode=0o660)
 
     @property
     def listening(self) -> list[str]:
@@ -67,7 +64,14 @@ class ManagementService(Service):
         port, self._port = self._port, None
         for channel in list(self.factory.channels):
             channel.transport.loseConnection()
-        return maybeDeferred(port.stopListening) if port is not None else DeferredList([])
+        if port is None:
+            return succeed(None)
+        # Of a socket that somebody has removed, nothing is left to remove.
+        return maybeDeferred(port.stopListening).addErrback(_trap_missing)
+
+
+def _trap_missing(failure: Failure) -> None:
+    failure.trap(FileNotFoundError)
 
 
 def _remove_stale(path: str) -> None:

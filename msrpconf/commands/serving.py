@@ -1,0 +1,71 @@
+"""`msrpconf status`, `drain`, `undrain` and `reload`: the server as a whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from msrpconf.commands.managing import Server, managed
+
+
+@click.command()
+@managed
+def status(server: Server) -> None:
+    """Show a server at a glance: whether it is ready, and how much is going on.
+
+    The exit status is 0 where it takes people in, else 2.
+    """
+    found = server.ask("GET", "v1", "status")
+    rooms, people = found["rooms"], found["participants"]
+    uptime = timedelta(seconds=int(found["uptime"]))
+    facts = [
+        ("server", f"{found['server']}, msrpconf {found['version']}"),
+        ("ready", "yes" if found["ready"] else "no"),
+        *(("", f"  {reason}") for reason in found["reasons"]),
+        ("up", f"{uptime}, since {found['since']}"),
+        *(("listening", address) for address in found["listening"]),
+        ("database", (found["database"] or "none").removeprefix("database ")),
+        ("rooms", f"{rooms['total']}: {rooms['static']} static, {rooms['occupied']} occupied"),
+        ("people", f"{people['total']} devices, {people['congested']} congested"),
+        ("messages", f"{found['messages']}, and {found['private_messages']} private"),
+        ("lost copies", f"{found['undelivered']}"),
+        ("MSRP octets", f"{found['octets_in']} in, {found['octets_out']} out"),
+    ]
+    server.show(found, [f"{name:<13}{value}" for name, value in facts])
+    if not found["ready"]:
+        raise click.exceptions.Exit(2)
+
+
+@click.command()
+@managed
+def drain(server: Server) -> None:
+    """Take nobody new in, before the server is stopped; who is in a room stays.
+
+    Repeat it to see how many are left, or watch `msrpconf top`.
+    """
+    found = server.ask("PUT", "v1", "drain")
+    left = f"{found['participants']} devices in {found['rooms']} rooms are left"
+    server.show(found, f"nobody new is taken in; {left}")
+
+
+@click.command()
+@managed
+def undrain(server: Server) -> None:
+    """Take people in again, after drain."""
+    server.show(server.ask("DELETE", "v1", "drain"), "people are taken in again")
+
+
+@click.command()
+@managed
+def reload(server: Server) -> None:
+    """Read the configuration and the static rooms again, without a restart.
+
+    It says which keys hold now, and which ones wait for a restart.
+    """
+    found = server.ask("POST", "v1", "reload")
+    lines = [f"changed: {', '.join(found['changed']) or 'nothing'}"]
+    if found["restart"]:
+        lines.append(f"these wait for a restart: {', '.join(found['restart'])}")
+    lines.append(f"static rooms: {found['static_rooms']}")
+    server.show(found, lines)
