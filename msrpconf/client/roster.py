@@ -79,14 +79,8 @@ class Roster:
 
     @property
     def present(self) -> list[User]:
-        """The users of whom a device is in the conference; also one that is on hold, or muted."""
-        inside = {"connected", "on-hold", "muted-via-focus"}
-        return [
-            user
-            for user in self._users.values()
-            # Servers that tell nothing of devices tell of who is in.
-            if not user.endpoints or any(each.status in inside for each in user.endpoints)
-        ]
+        """The users of whom a device is in the conference."""
+        return [user for user in self._users.values() if user.is_present]
 
     def apply(self, octets: bytes) -> Outcome:
         """Take in a document of the subscription. Raises `XmlError`, and is then as before."""

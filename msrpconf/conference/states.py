@@ -15,7 +15,14 @@ from typing import Protocol
 
 from attrs import frozen
 
-from msrpconf.protocols.conference_info import document
+from msrpconf.protocols.conference_info import (
+    ConferenceState,
+    Description,
+    description_element,
+    document,
+    state_element,
+    users_element,
+)
 
 
 @frozen
@@ -97,6 +104,16 @@ class ConferenceStates(Protocol):
         It is told at once, from within what made the change: it only notes it, and makes
         documents later. A new conference is a change like others.
         """
+
+
+def empty_document(uri: str, version: int) -> bytes:
+    """A full document of a conference in which nobody is any more, for who keeps documents."""
+    parts = (
+        description_element(Description()),
+        state_element(ConferenceState(0, False)),
+        users_element(()),
+    )
+    return document(uri, "full", version, parts)
 
 
 def ended_document(uri: str, version: int) -> bytes:

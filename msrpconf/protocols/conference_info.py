@@ -24,6 +24,17 @@ XCON_NAMESPACE = "urn:ietf:params:xml:ns:xcon-conference-info"
 
 MAX_VERSION = 2**32 - 1
 
+PRESENT = frozenset(("connected", "on-hold", "muted-via-focus"))
+"""The statuses of an endpoint that is in the conference (RFC 4575 §5.7.3)."""
+
+ENDPOINT_STATUSES = PRESENT | {
+    *("pending", "alerting", "dialing-in", "dialing-out"),
+    *("disconnecting", "disconnected"),
+}
+JOINING_METHODS = frozenset(("dialed-in", "dialed-out", "focus-owner"))
+DISCONNECTION_METHODS = frozenset(("departed", "booted", "failed", "busy"))
+MEDIA_STATUSES = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+
 # What XML 1.0 can hold nowhere, not even escaped.
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL = {
@@ -88,6 +99,12 @@ class User:
     nickname: str | None = None
     roles: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def is_present(self) -> bool:
+        """Whether a device of theirs is in the conference; also one that is on hold, or muted."""
+        # Servers that tell nothing of devices tell of who is in.
+        return not self.endpoints or any(each.status in PRESENT for each in self.endpoints)
 
 
 @frozen

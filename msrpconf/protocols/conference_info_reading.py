@@ -13,7 +13,11 @@ from attrs import frozen
 from lxml import etree
 
 from msrpconf.protocols.conference_info import (
+    DISCONNECTION_METHODS,
+    ENDPOINT_STATUSES,
+    JOINING_METHODS,
     MAX_VERSION,
+    MEDIA_STATUSES,
     NAMESPACE,
     XCON_NAMESPACE,
     ConferenceState,
@@ -106,19 +110,19 @@ def _users(users: etree._Element) -> Iterator[UserPart]:
 def _endpoint(element: etree._Element) -> Endpoint:
     return Endpoint(
         _entity(element),
-        status=_text(element, "status"),
+        status=_word(element, "status", ENDPOINT_STATUSES),
         display_text=_text(element, "display-text"),
         referred=_execution(element, "referred"),
-        joining_method=_text(element, "joining-method"),
+        joining_method=_word(element, "joining-method", JOINING_METHODS),
         joining_info=_execution(element, "joining-info"),
-        disconnection_method=_text(element, "disconnection-method"),
+        disconnection_method=_word(element, "disconnection-method", DISCONNECTION_METHODS),
         disconnection_info=_execution(element, "disconnection-info"),
         media=tuple(
             Media(
                 each.get("id", ""),
                 _text(each, "type"),
                 _text(each, "label"),
-                _text(each, "status"),
+                _word(each, "status", MEDIA_STATUSES),
                 _text(each, "display-text"),
             )
             for each in _children(element, "media")
@@ -141,7 +145,7 @@ def _description(element: etree._Element) -> Description:
             MediaEntry(
                 each.get("label", ""),
                 _text(each, "type") or "",
-                _text(each, "status"),
+                _word(each, "status", MEDIA_STATUSES),
                 _text(each, "display-text"),
             )
             for each in _children(media, "entry")
@@ -220,9 +224,17 @@ def _text(element: etree._Element, name: str) -> str | None:
     return None if found is None else _content(found)
 
 
+def _word(element: etree._Element, name: str, words: frozenset[str]) -> str | None:
+    """One of the words that the schema has; another is as good as none."""
+    text = (_text(element, name) or "").strip()
+    return text if text in words else None
+
+
 def _number(element: etree._Element, name: str) -> int | None:
     text = (_text(element, name) or "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
+        return None
+    return min(int(text), MAX_VERSION)
 
 
 def _boolean(element: etree._Element, name: str) -> bool | None:

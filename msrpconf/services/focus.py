@@ -19,7 +19,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -99,6 +99,8 @@ class Focus:
         self.sender: RequestSender
         self.local_address: Callable[[Flow], Address]
         self.address_towards: Callable[[Address], Address]
+        self.published: Callable[[Request], Response] | None = None
+        """Takes the server's PUBLISHes, where the presence agent is in this process."""
         self.closing = False
         self.refusals: Counter[int] = Counter()
         """Requests that the focus itself has not served, by the status of the answer."""
@@ -345,6 +347,8 @@ class Focus:
 
     def handle(self, request: Request) -> Deferred[Response]:
         """Send a request of the server's; give its final response."""
+        if request.method == "PUBLISH":
+            return self._publish(request)
         if request.method == "BYE":
             # From our side: a call that has ended needs no 2xx any more.
             self._repeater.ended((request.call_id, request.from_.tag or "", request.to.tag or ""))
@@ -369,6 +373,16 @@ class Focus:
             return introduce(request, room, here, self.settings.contact, by_proxy)
 
         return self.sender.send(request, flow, introduced, proxy)
+
+    def _publish(self, request: Request) -> Deferred[Response]:
+        """Bring the state of a room to the presence agent (RFC 3903)."""
+        if self.published is not None:
+            return succeed(self.published(request))
+        agent = self.settings.presence
+        if agent is None:
+            why = "No presence agent is known to this focus: [focus] presence names one"
+            return succeed(request.response(501, why))
+        return self.sender.send(request, proxy=agent)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""

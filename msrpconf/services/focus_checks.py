@@ -59,7 +59,7 @@ class FocusSettings:
     the networks of the proxies whose requests are taken; `require` the extensions
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
     ``address`` (see `Focus`); `outbound_proxy` is where requests go that begin
-    something.
+    something; `presence` is the agent that the state of rooms is PUBLISHed to.
     """
 
     domains: tuple[str, ...] = ("*",)
@@ -70,6 +70,7 @@ class FocusSettings:
     require: tuple[str, ...] = ()
     contact: str = "auto"
     outbound_proxy: SipURI | None = None
+    presence: SipURI | None = None
 
 
 def check_source(host: str, settings: FocusSettings) -> Denied | None:

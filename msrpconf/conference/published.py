@@ -1,0 +1,304 @@
+"""Conferences that somebody else PUBLISHes: the event state compositor (RFC 3903, RFC 4575).
+
+    PUBLISH, a full document ----> the conference is there; a Change is what differs from before
+    PUBLISH, SIP-If-Match, no body --> it holds longer
+    PUBLISH, Expires: 0, or none in time --> it has ended
+
+A conference has one publication. Who begins another takes its place: the server that has the
+conference has started again, and knows of no entity-tag.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from msrpconf.conference.decision import Denied
+from msrpconf.conference.states import Change, ConferenceInfo, Watcher
+from msrpconf.protocols import conference_info as xml
+from msrpconf.protocols.conference_info import (
+    CONFERENCE_INFO,
+    ConferenceState,
+    Description,
+    Host,
+    User,
+)
+from msrpconf.protocols.conference_info_reading import MAX_OCTETS, Document, read_document
+from msrpconf.protocols.line_budget import LineBudget
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.grammar import is_token
+from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.protocols.xml import XmlError
+from msrpconf.visible import visible
+
+log = Logger()
+
+
+@frozen
+class PublicationSettings:
+    """Times are in seconds: of who does not say, the least and the most that one may say."""
+
+    expires: int = 3600
+    min_expires: int = 60
+    max_expires: int = 3600
+    max_conferences: int = 20000
+    max_octets: int = MAX_OCTETS
+    """Octets of one document."""
+
+
+@frozen
+class _Kept:
+    """A user, and the element that tells of them."""
+
+    user: User
+    octets: bytes
+
+
+class PublishedConference:
+    """One conference as its last document has it. A `ConferenceInfo`."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._description = Description()
+        self._host = Host()
+        self._state = ConferenceState()
+        self._users: dict[str, _Kept] = {}
+        self._present: set[str] = set()
+
+    def full(self, version: int) -> bytes:
+        users = xml.users_element(each.octets for each in self._users.values())
+        return xml.document(self.uri, "full", version, (*self._about(), users))
+
+    def partial(self, change: Change, version: int) -> bytes:
+        parts: list[bytes] = []
+        if change.description_changed:
+            parts += (xml.description_element(self._description), xml.host_element(self._host))
+        if change.state_changed:
+            parts.append(xml.state_element(self._state))
+        entities = sorted(change.users_changed | change.users_deleted)
+        if entities:
+            parts.append(xml.users_element(map(self._element_now, entities), "partial"))
+        return xml.document(self.uri, "partial", version, parts)
+
+    def summary(self, version: int) -> bytes:
+        return xml.document(self.uri, "full", version, (*self._about(), xml.users_element(())))
+
+    def has_user(self, key: str) -> bool:
+        return key in self._present
+
+    def _about(self) -> tuple[bytes, ...]:
+        return (
+            xml.description_element(self._description),
+            xml.host_element(self._host),
+            xml.state_element(self._state),
+        )
+
+    def _element_now(self, entity: str) -> bytes:
+        kept = self._users.get(entity)
+        return xml.deleted_user_element(entity) if kept is None else kept.octets
+
+    def update(self, document: Document) -> Change:
+        """Be as a full document says; what is different now."""
+        before = self._users
+        self._users = {}
+        self._present = set()
+        changed = []
+        told = () if document.users is None else document.users.users
+        for part in told:
+            user = part.user
+            if part.state == "deleted":
+                continue
+            entity = xml.as_uri(user.entity)
+            kept = before.get(entity)
+            if kept is None or kept.user != user:
+                changed.append(entity)
+                kept = _Kept(user, xml.user_element(user))
+            self._users[entity] = kept
+            if user.is_present:
+                self._present.add(_key(user.entity))
+        description = document.description or Description()
+        host, state = document.host or Host(), document.conference_state or ConferenceState()
+        change = Change(
+            frozenset(changed),
+            frozenset(before.keys() - self._users.keys()),
+            (description, host) != (self._description, self._host),
+            state != self._state,
+        )
+        self._description, self._host, self._state = description, host, state
+        return change
+
+
+@define(eq=False)
+class _Publication:
+    """What somebody has published, until `timer` ends it."""
+
+    conference: PublishedConference
+    etag: str
+    timer: IDelayedCall | None = None
+
+
+class PublishedStates:
+    """Takes PUBLISHes, and gives what they say as `ConferenceStates`.
+
+    Who may publish, and for which conferences, is decided before.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: PublicationSettings | None = None) -> None:
+        self.settings = settings or PublicationSettings()
+        self._clock = clock
+        self._publications: dict[str, _Publication] = {}
+        self._watchers: list[Watcher] = []
+        self._budget = LineBudget(clock)
+
+    def __len__(self) -> int:
+        return len(self._publications)
+
+    def find(self, key: str) -> ConferenceInfo | None:
+        """See `ConferenceStates`."""
+        found = self._publications.get(key)
+        return None if found is None else found.conference
+
+    def watch(self, watcher: Watcher) -> None:
+        """See `ConferenceStates`."""
+        self._watchers.append(watcher)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a PUBLISH, as `publish` does, with a response in any case."""
+        try:
+            result = self.publish(request)
+        except SipSyntaxError as error:
+            result = Denied(400, str(error))
+        if isinstance(result, Response):
+            return result
+        note = self._budget.take("publisher")
+        if note is not None:
+            log.info(
+                "refused: PUBLISH of {room}: {status} {reason} (Call-ID {call_id}){note}",
+                room=visible(str(request.uri)),
+                status=result.status,
+                reason=visible(result.reason),
+                call_id=visible(request.call_id),
+                note=note,
+            )
+        return request.response(result.status, result.reason, headers=result.headers)
+
+    def publish(self, request: Request) -> Response | Denied:
+        """Serve a PUBLISH for the conference of its Request-URI (RFC 3903 §6). `SipSyntaxError`."""
+        event = request.event
+        if event is None or event.value.lower() != "conference":
+            why = "Only the event package conference is published here"
+            return Denied(489, why, (("Allow-Events", "conference"),))
+        key = request.uri.key
+        known = self._publications.get(key)
+        match = request.headers.get("SIP-If-Match")
+        if match is not None:
+            if not is_token(match.strip()):
+                return Denied(400, "SIP-If-Match needs one entity-tag")
+            if known is None or known.etag != match.strip():
+                return Denied(412, "No publication of that entity-tag here: publish anew")
+        expires = self._expires(request)
+        if isinstance(expires, Denied):
+            return expires
+        if expires == 0:
+            if match is None:
+                return Denied(400, "To end a publication, SIP-If-Match must name it")
+            self._end(key)
+            return self._accepted(request, 0, _new_tag())
+        if not request.body:
+            if known is None or match is None:
+                return Denied(400, f"A publication begins with a body of {CONFERENCE_INFO}")
+        else:
+            document = self._document(request, key)
+            if isinstance(document, Denied):
+                return document
+            if document.state == "deleted":
+                self._end(key)
+                return self._accepted(request, 0, _new_tag())
+            if known is None:
+                if len(self._publications) >= self.settings.max_conferences:
+                    why = f"{len(self)} conferences are published here already"
+                    return Denied(503, why, (("Retry-After", "60"),))
+                known = _Publication(PublishedConference(document.uri), "")
+                self._publications[key] = known
+            self._update(key, known, document)
+        known.etag = _new_tag()
+        _cancel(known)
+        known.timer = self._clock.callLater(expires, self._expired, key)
+        return self._accepted(request, expires, known.etag)
+
+    def stop(self) -> None:
+        """Forget everything, and tell nobody."""
+        for each in self._publications.values():
+            _cancel(each)
+        self._publications.clear()
+
+    def _expires(self, request: Request) -> int | Denied:
+        settings = self.settings
+        asked = request.expires
+        if asked is None:
+            return settings.expires
+        if 0 < asked < settings.min_expires:
+            least = str(settings.min_expires)
+            why = f"Publish for {least} seconds or more"
+            return Denied(423, why, (("Min-Expires", least),))
+        return min(asked, settings.max_expires)
+
+    def _document(self, request: Request, key: str) -> Document | Denied:
+        content_type = request.content_type
+        if content_type is None or content_type.essence != CONFERENCE_INFO:
+            why = f"What is published here is {CONFERENCE_INFO}"
+            return Denied(415, why, (("Accept", CONFERENCE_INFO),))
+        try:
+            document = read_document(request.body, self.settings.max_octets)
+        except XmlError as error:
+            return Denied(400, str(error))
+        if document.state == "partial":
+            return Denied(400, "Publish full state: a partial document has nothing to add to")
+        if _key(document.uri) != key:
+            return Denied(400, "The document is of another conference than the Request-URI")
+        return document
+
+    def _update(self, key: str, publication: _Publication, document: Document) -> None:
+        conference = publication.conference
+        change = conference.update(document)
+        if change or not publication.etag:
+            self._tell(key, conference, change)
+
+    def _accepted(self, request: Request, expires: int, etag: str) -> Response:
+        headers = (("Expires", str(expires)), ("SIP-ETag", etag))
+        return request.response(200, headers=headers)
+
+    def _expired(self, key: str) -> None:
+        log.info("expired: what was published of {room}: as if it had ended", room=key)
+        self._end(key)
+
+    def _end(self, key: str) -> None:
+        publication = self._publications.pop(key, None)
+        if publication is not None:
+            _cancel(publication)
+            self._tell(key, publication.conference, None)
+
+    def _tell(self, key: str, conference: PublishedConference, change: Change | None) -> None:
+        for watcher in self._watchers:
+            watcher(key, conference, change)
+
+
+def _cancel(publication: _Publication) -> None:
+    timer, publication.timer = publication.timer, None
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
+def _new_tag() -> str:
+    return secrets.token_hex(8)
+
+
+def _key(uri: str) -> str:
+    try:
+        return parse_uri(uri).key
+    except SipSyntaxError:
+        return uri
