@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
@@ -20,12 +21,14 @@ from msrpconf.client.call import ACTIVE_PORT, Call, JoinError, Leg, Unreached
 from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
 from msrpconf.client.chat_session import ChatSession
 from msrpconf.client.invited import Invitations, OnInvited
+from msrpconf.client.registration import Registration
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.sdp import MediaDescription, Origin, SdpError, SessionDescription, offer
 from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media
+from msrpconf.protocols.sip.answering import MAX_ROUNDS, Answering
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
 from msrpconf.protocols.sip.headers import NameAddr
@@ -61,6 +64,7 @@ class UserAgent:
     has messages go without message/cpim. Joins over the transport that the room's
     URI names, at the first of its addresses that answers. `on_invited` is called with an
     `Invited` when somebody asks the user into a room; without it, invitations are refused.
+    `password` is what proxies and rooms are answered with that ask for one (RFC 8760).
     """
 
     def __init__(
@@ -75,12 +79,14 @@ class UserAgent:
         trace: Trace | None = None,
         tls: Tls | None = None,
         on_invited: OnInvited | None = None,
+        password: str | None = None,
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
         if not isinstance(uri, SipURI) or not uri.user:
             raise ValueError(f"a user is sip:name@domain, got {user!r}")
         self.user = str(uri.aor)
         self.display_name = display_name
+        self.answering = None if password is None else Answering(uri.user, password)
         self.plain = plain
         self.clock: IReactorTime = reactor
         self.reactor = reactor
@@ -91,6 +97,7 @@ class UserAgent:
         """Where our end of SIP is, with real ports."""
         self._invitations = Invitations(self)
         self._calls: set[Call] = set()
+        self._registration: Registration | None = None
         self._legs: dict[tuple[str, str, str | None], Leg] = {}
         self._sessions: dict[bytes, Session] = {}
         sip_trace = None if trace is None else _sip_trace(trace)
@@ -121,10 +128,40 @@ class UserAgent:
             call.give_up(JoinError(487, "the user agent was stopped"))
         leaving = [leg.leave() for leg in list(self._legs.values())]
         yield DeferredList([*leaving, self._invitations.close()])
+        if self._registration is not None:
+            yield self._registration.end()
         for connection in list(self._msrp.connections):
             connection.close()
         self.layer.stop()
         yield self._transport.stop()
+
+    @inlineCallbacks
+    def register(self, expires: float = 3600.0) -> Generator[Deferred[Any], Any, None]:
+        """Tell the registrar of the user's domain where we are, until `stop` (RFC 3261 §10).
+
+        Others reach the user then by that domain's proxy: it is how invitations come. `expires`
+        are seconds; it is done again in time. Fails with `RegisterError`.
+        """
+        if self._registration is None:
+            yield self.start()
+            self._registration = Registration(self, expires)
+        yield self._registration.begin()
+
+    def locate_proxy(self, uri: SipURI) -> Deferred[list[Address]]:
+        """Where requests for `uri` go first."""
+        return locate(self.reactor, self._proxy or uri)
+
+    @inlineCallbacks
+    def contact_towards(self, address: Address) -> Generator[Deferred[Any], Any, str]:
+        """The value of our Contact for who is at an address; fails with `TransportError`."""
+        yield self._listen_for(address)
+        return self._contact(self._transport.local_address(address.transport, address.host))
+
+    def send_to(self, request: Request, address: Address) -> Deferred[Response]:
+        """Send a request in no dialog to an address; give its final response."""
+        if self.answering is not None:
+            self.answering.prepare(request)
+        return self._send(request, None, _uri_of(address))
 
     @inlineCallbacks
     def join(
@@ -225,6 +262,8 @@ class UserAgent:
         line = leg.line(self._tls.fingerprints if tls else ())
         leg.contact, leg.via = self._contact(local), address
         invite = self._invite(uri, local, line)
+        if self.answering is not None:
+            self.answering.prepare(invite)
         if subject:
             invite.headers.add("Subject", " ".join(subject.split()))
         call = Call(self, invite, address, patience)
@@ -310,8 +349,32 @@ class UserAgent:
     # In dialogs.
 
     def send_in_dialog(self, request: Request, flow: Flow | None) -> Deferred[Response]:
-        """Send a request of a chat's; give its final response, a 408 of our own at worst."""
-        return self._requests.send(request, None if "Route" in request.headers else flow)
+        """Send a request of a dialog's; give its final response, a 408 of our own at worst."""
+        if self.answering is not None:
+            self.answering.prepare(request)
+        return self._send(request, None if "Route" in request.headers else flow)
+
+    @inlineCallbacks
+    def _send(
+        self, request: Request, flow: Flow | None = None, proxy: URI | None = None
+    ) -> Generator[Deferred[Any], Any, Response]:
+        """Send a request, and answer who asks for a password."""
+        response: Response = yield self._requests.send(request, flow, None, proxy)
+        for _ in range(MAX_ROUNDS):
+            again = None if self.answering is None else self.answering.answer(request, response)
+            if again is None:
+                break
+            self._count(again)
+            request = again
+            response = yield self._requests.send(request, flow, None, proxy)
+        return response
+
+    def _count(self, request: Request) -> None:
+        """Have a dialog of ours go on counting from a request that goes again."""
+        leg = self._legs.get((request.call_id, request.from_.tag or "", request.to.tag))
+        if leg is not None and leg.dialog is not None:
+            number = max(leg.dialog.local_cseq, request.cseq.number)
+            leg.dialog = evolve(leg.dialog, local_cseq=number)
 
     def send_ack(self, ack: Request, flow: Flow | None) -> None:
         """Acknowledge a 2xx; what cannot be sent will be asked for again."""

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IDelayedCall
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.sdp import MediaDescription
+from msrpconf.protocols.sip.answering import MAX_ROUNDS, credentials_of
+from msrpconf.protocols.sip.client_transaction import ClientTransaction
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
@@ -90,13 +92,15 @@ class Call:
         self._dialog: Dialog | None = None
         self._given_up = False
         self._invite = invite
+        self._rounds = 0
         self._timer: IDelayedCall | None = None
         if patience is not None:
             error = Unreached(408, f"{address}: has not answered for {patience:g} s")
             self._timer = agent.clock.callLater(patience, self.give_up, error)
-        self._transaction = agent.layer.request(
-            invite, address, on_response=self._response_received
-        )
+        self._transaction = self._send(invite)
+
+    def _send(self, invite: Request) -> ClientTransaction:
+        return self._agent.layer.request(invite, self._address, on_response=self._response_received)
 
     def give_up(self, error: JoinError) -> None:
         """Wait for the answer no longer: `answered` fails with `error`."""
@@ -109,6 +113,8 @@ class Call:
         if response.status < 200:
             return
         if response.status >= 300:
+            if self._goes_again(response):
+                return
             if not self.answered.called and not self._given_up:
                 self.answered.errback(self._refusal(response, flow))
             return
@@ -120,7 +126,7 @@ class Call:
                 if not self.answered.called:
                     self.answered.errback(JoinError(502, f"the room's answer is wrong: {error}"))
                 return
-        ack = self._dialog.ack(self._invite.cseq.number)
+        ack = self._dialog.ack(self._invite.cseq.number, credentials_of(self._invite))
         self._agent.send_ack(ack, flow)
         if not first:
             return
@@ -130,13 +136,34 @@ class Call:
         elif not self.answered.called:
             self.answered.callback((response, self._dialog, flow))
 
+    def _goes_again(self, response: Response) -> bool:
+        """Whether the INVITE has gone again with what the response asks for."""
+        answering = self._agent.answering
+        if answering is None or self._given_up or self._rounds >= MAX_ROUNDS:
+            return False
+        again = answering.answer(self._invite, response)
+        if again is None:
+            return False
+        self._rounds += 1
+        self._invite = again
+        self._transaction = self._send(again)
+        return True
+
     def _refusal(self, response: Response, flow: Flow | None) -> JoinError:
         if flow is None:
             # Our transaction's own: there was no response.
             error = self._transaction.error
             return Unreached(response.status, str(error or f"{self._address}: does not answer"))
+        if response.status in (401, 407):
+            return JoinError(response.status, self._asked(response))
         kind = Unreached if response.status == 503 else JoinError
         return kind(response.status, _why_not(response))
+
+    def _asked(self, response: Response) -> str:
+        answering = self._agent.answering
+        if answering is None:
+            return f"{response.reason}: a password is asked for"
+        return f"{response.reason}: the password of {answering.username} is not right there"
 
     def _cancelled(self, _: Deferred[Any]) -> None:
         self._given_up = True

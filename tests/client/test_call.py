@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.client.call import Call, JoinError, Unreached
+from msrpconf.protocols.sip.answering import Answering
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.transaction import TransactionLayer
@@ -31,6 +32,7 @@ class Agent:
         self.layer = TransactionLayer(
             self.clock, self.wire, on_request=lambda _: None, on_ack=lambda _, __: None
         )
+        self.answering: Answering | None = None
         self.sent: list[Request] = []
 
     def send_ack(self, ack: Request, flow: Flow | None) -> None:
