@@ -8,7 +8,7 @@ await agent.stop()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -64,7 +64,8 @@ class UserAgent:
     has messages go without message/cpim. Joins over the transport that the room's
     URI names, at the first of its addresses that answers. `on_invited` is called with an
     `Invited` when somebody asks the user into a room; without it, invitations are refused.
-    `password` is what proxies and rooms are answered with that ask for one (RFC 8760).
+    `password` is what proxies and rooms are answered with that ask for one (RFC 8760);
+    `headers` are more header fields of each INVITE.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class UserAgent:
         tls: Tls | None = None,
         on_invited: OnInvited | None = None,
         password: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
         if not isinstance(uri, SipURI) or not uri.user:
@@ -90,6 +92,7 @@ class UserAgent:
         self.plain = plain
         self.clock: IReactorTime = reactor
         self.reactor = reactor
+        self._headers = tuple(headers)
         self._listen = None if listen is None else Address.parse(listen)
         self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
         self.on_invited = on_invited
@@ -289,6 +292,7 @@ class UserAgent:
                 ("Contact", self._contact(local)),
                 ("Allow", self._allow),
                 ("User-Agent", f"msrpconf/{__version__}"),
+                *self._headers,
                 ("Content-Type", "application/sdp"),
             ]
         )

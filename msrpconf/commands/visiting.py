@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
 from msrpconf.client import Chat, JoinError, UserAgent
 from msrpconf.client.invited import OnInvited
+from msrpconf.client.registration import RegisterError
 from msrpconf.programs import program
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
@@ -39,6 +40,15 @@ def visit_options(command: F) -> F:
             "--trace", metavar="sip,msrp", default="", help="Show what goes over the wire."
         ),
         click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to."),
+        click.option(
+            "--password",
+            envvar="MSRPCONF_PASSWORD",
+            help="What the proxy or the room is told that asks for a password; better in the "
+            "environment, as MSRPCONF_PASSWORD.",
+        ),
+        click.option(
+            "--register", is_flag=True, help="Be registered with the proxy, to be invited by it."
+        ),
         click.option(
             "--listen", metavar="udp:HOST:PORT", help="Where others reach you, to invite you."
         ),
@@ -72,6 +82,8 @@ class Visit:
     trace: frozenset[str] = frozenset()
     tls: bool = False
     listen: Address | None = None
+    password: str | None = field(default=None, repr=False)
+    register: bool = False
 
     @classmethod
     def of(
@@ -84,6 +96,8 @@ class Visit:
         trace: str,
         tls: bool = False,
         listen: str | None = None,
+        password: str | None = None,
+        register: bool = False,
     ) -> Visit:
         """Reads what was typed. Raises `ClickException`, which says what is wrong."""
         room_uri = _sip_uri(room, "a room", "sip:lobby@127.0.0.1")
@@ -102,6 +116,8 @@ class Visit:
                 parse_trace(trace),
                 tls,
                 None if listen is None else Address.parse(listen),
+                password,
+                register,
             )
         except ValueError as error:
             raise click.ClickException(visible(str(error))) from None
@@ -159,7 +175,10 @@ class Visitor:
             plain=visit.plain,
             trace=self._trace,
             on_invited=self.on_invited,
+            password=visit.password,
         )
+        if visit.register:
+            yield self._register(self._agent)
         joining = self._agent.join(room, tls=self.tls, via=address, **listening)
         joining.addTimeout(JOIN_TIMEOUT, self._reactor)
         try:
@@ -177,6 +196,15 @@ class Visitor:
                 f"If no server is running there, {_start_a_server()}"
             ) from None
         return chat
+
+    @inlineCallbacks
+    def _register(self, agent: UserAgent) -> Generator[Deferred[Any], Any, None]:
+        registering = agent.register().addTimeout(JOIN_TIMEOUT, self._reactor)
+        try:
+            yield registering
+        except (RegisterError, TimeoutError) as error:
+            why = str(error) if isinstance(error, RegisterError) else "no answer"
+            raise click.ClickException(visible(f"{self.user} is not registered: {why}")) from None
 
     @inlineCallbacks
     def _find(self) -> Generator[Deferred[Any], Any, Address]:
