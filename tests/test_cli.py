@@ -173,6 +173,7 @@ class VisitorTests(SynchronousTestCase):
             {
                 "display_name": "Alice",
                 "listen": None,
+                "password": None,
                 "proxy": None,
                 "plain": True,
                 "trace": None,

@@ -69,6 +69,9 @@ class ConfigurationTests(SynchronousTestCase):
             for name, text in blocks(page, "toml").items():
                 Config.parse(text, f"{page.name}: {name}").check()
 
+    def test_that_of_the_proxy_can_be_used(self) -> None:
+        Config.load(ROOT / "examples" / "kamailio" / "msrpconf.toml").check()
+
     def test_every_key_that_is_named_exists(self) -> None:
         keys = re.findall(r"`\[(\w+)\] (\w+)`", "".join(page.read_text("utf-8") for page in PAGES))
         self.assertNotEqual(keys, [])

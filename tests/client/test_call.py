@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.client.call import Call, JoinError, Unreached
-from msrpconf.protocols.sip.answering import Answering
+from msrpconf.protocols.sip.answering import MAX_ROUNDS, Answering
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.transaction import TransactionLayer
@@ -42,7 +42,7 @@ class Agent:
         self.sent.append(request)
 
 
-class CallTests(SynchronousTestCase):
+class CallCase(SynchronousTestCase):
     def call(self, patience: float | None = None, transport: str = "udp") -> Call:
         self.agent = Agent()
         agent: Any = self.agent
@@ -58,6 +58,8 @@ class CallTests(SynchronousTestCase):
         assert isinstance(error, JoinError)
         return error
 
+
+class CallTests(CallCase):
     def test_answered(self) -> None:
         call = self.call(patience=4)
         self.answer(200)
@@ -113,3 +115,52 @@ class CallTests(SynchronousTestCase):
         self.failure(call)
         self.answer(200)
         self.assertEqual([each.method for each in self.agent.sent], ["ACK", "BYE"])
+
+
+class AskedTests(CallCase):
+    """Somebody on the way asks for a password."""
+
+    def ask(self, call: Call, nonce: str) -> None:
+        request = self.agent.wire.requests[-1][0]
+        headers = (("Proxy-Authenticate", f'Digest realm="r", nonce="{nonce}", qop="auth"'),)
+        response = request.response(407, headers=headers, to_tag="b")
+        self.agent.layer.receive(response, UDP)
+
+    def test_the_invite_goes_again(self) -> None:
+        call = self.call()
+        self.agent.answering = Answering("alice", "pw")
+        self.ask(call, "n")
+        again = self.agent.wire.requests[-1][0]
+        self.assertEqual((again.method, again.cseq.number), ("INVITE", 2))
+        response = again.response(200, headers=CONTACT, to_tag="b")
+        self.agent.layer.receive(response, UDP)
+        _, dialog, _ = self.successResultOf(call.answered)
+        self.assertEqual(dialog.local_cseq, 2)
+        # The ACK is let through for the same reason as the INVITE (RFC 3261 §22.1).
+        (ack,) = self.agent.sent
+        self.assertEqual(ack.cseq.number, 2)
+        name = "Proxy-Authorization"
+        self.assertEqual(ack.headers.get(name), again.headers.get(name))
+
+    def test_a_wrong_password(self) -> None:
+        call = self.call()
+        self.agent.answering = Answering("alice", "pw")
+        self.ask(call, "n")
+        self.ask(call, "m")
+        self.assertIn("the password of alice is not right", self.failure(call).reason)
+
+    def test_whoever_asks_again_and_again(self) -> None:
+        """Each time for another realm."""
+        call = self.call()
+        self.agent.answering = Answering("alice", "pw")
+        for number in range(MAX_ROUNDS + 1):
+            request = self.agent.wire.requests[-1][0]
+            value = f'Digest realm="r{number}", nonce="n", qop="auth"'
+            response = request.response(401, headers=(("WWW-Authenticate", value),), to_tag="b")
+            self.agent.layer.receive(response, UDP)
+        self.assertEqual(self.failure(call).status, 401)
+
+    def test_without_a_password(self) -> None:
+        call = self.call()
+        self.ask(call, "n")
+        self.assertIn("a password is asked for", self.failure(call).reason)

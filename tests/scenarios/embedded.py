@@ -86,22 +86,27 @@ class EmbeddedServerTestCase(TestCase):
 
     def when_logged(self, what: str) -> Deferred[Any]:
         """The next log event about `what` (``joined``, ``left``, …), or what begins so."""
-        result: Deferred[Any] = Deferred()
-
-        def look(event: Any) -> None:
-            if str(event.get("what")).startswith(what) and not result.called:
-                globalLogPublisher.removeObserver(observe)
-                result.callback(event)
-
-        observe: Any = look
-        globalLogPublisher.addObserver(observe)
-        return result
+        return when_logged(what)
 
     def agent(self, user: str, **options: Any) -> UserAgent:
         """A user agent that ends with the test."""
         agent = UserAgent(reactor, f"sip:{user}@example.com", **options)
         self.agents.append(agent)
         return agent
+
+
+def when_logged(what: str) -> Deferred[Any]:
+    """The next log event about `what`, or what begins so."""
+    result: Deferred[Any] = Deferred()
+
+    def look(event: Any) -> None:
+        if str(event.get("what")).startswith(what) and not result.called:
+            globalLogPublisher.removeObserver(observe)
+            result.callback(event)
+
+    observe: Any = look
+    globalLogPublisher.addObserver(observe)
+    return result
 
 
 class Heard:
