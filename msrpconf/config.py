@@ -125,6 +125,7 @@ class ServerConfig:
     - `max_rooms`: rooms at one time.
     - `files`: the directory of the rooms' files, relative to that of the configuration file; None
       for a temporary one.
+    - `spool_octets`: octets on disk for what slow readers of long messages have not read.
     - `max_files_octets`: octets of the files of all rooms together.
     """
 
@@ -143,6 +144,7 @@ class ServerConfig:
     congested_timeout: float = _key(120.0, values.seconds)
     max_rooms: int = _key(10_000, values.count)
     files: str | None = _key(None, values.directory)
+    spool_octets: int = _key(1_073_741_824, values.count_or_none)
     max_files_octets: int = _key(10_737_418_240, values.count)
 
     @property

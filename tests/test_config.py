@@ -63,6 +63,7 @@ class LoadTests(SynchronousTestCase):
             congested_timeout = 5
             max_rooms = 6
             files = "/srv/files"
+            spool_octets = 0
             max_files_octets = 7
             [conference]
             ad_hoc = false
@@ -128,6 +129,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((server.queue_octets, server.congested_timeout), (4, 5))
         self.assertEqual(server.max_rooms, 6)
         self.assertEqual((server.files, server.max_files_octets), ("/srv/files", 7))
+        self.assertEqual(server.spool_octets, 0)
         self.assertFalse(conference.ad_hoc)
         self.assertEqual(
             astuple(conference.room),

@@ -6,12 +6,14 @@ remembers who got the first chunk: the others go to them alone, as they arrive.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from msrpconf.conference.capabilities import Reception
+from msrpconf.conference.followers import Follower, Followers
 from msrpconf.conference.pacing import Pacing
 from msrpconf.conference.rendition import Renderer, Rendition
+from msrpconf.conference.spool import Spools
 from msrpconf.protocols.msrp.frame import Continuation
 from msrpconf.protocols.msrp.outgoing import (
     OutgoingFrame,
@@ -31,9 +33,13 @@ Audiences = Mapping[Reception, Collection[Session]]
 
 
 class Tally(Protocol):
-    """Who counts the copies that were not delivered, and knows what is under way."""
+    """Who counts the copies that were not delivered, and knows what is under way.
+
+    `spools` is where the rest of a message may wait for who reads slowly, if anywhere.
+    """
 
     undelivered: int
+    spools: Spools | None
     transfers: dict[bytes, Transfer]
     """By the Message-ID of the copies."""
 
@@ -82,7 +88,7 @@ def begin_transfer(
     `own` is the sender's session, and gets no copy.
     """
     message_id = new_message_id()
-    copies: list[_Copy] = []
+    copies: list[Copy] = []
     data = piece.data
     for reception, listeners in audiences.items():
         rendition = render(reception)
@@ -97,12 +103,12 @@ def begin_transfer(
         frames = _frames(message_id, rendition, reception, body, 1, total, piece.flag)
         octets = _octets(frames)
         got = [
-            _Recipient(session)
+            Recipient(session)
             for session in listeners
             if session is not own and session.forward_all(frames, octets)
         ]
         tally.undelivered += len(listeners) - len(got) - (own in listeners)
-        copies.append(_Copy(reception, rendition, got))
+        copies.append(Copy(message_id, reception, rendition, got))
     transfer = Transfer(tally, message_id, piece, copies, own)
     tally.transfers[message_id] = transfer
     return transfer
@@ -145,7 +151,7 @@ def _octets(frames: list[OutgoingFrame]) -> int:
     return sum(frame.size for frame in frames)
 
 
-class _Recipient:
+class Recipient:
     """Somebody who gets a message in chunks, on the connection that it began on."""
 
     __slots__ = ("connection", "session")
@@ -160,46 +166,84 @@ class _Recipient:
         return session.connection is self.connection and session.forward_more(frames, octets)
 
 
-class _Copy:
+class Copy:
     """One form of a message and those who get it."""
 
-    __slots__ = ("reception", "recipients", "rendition")
+    __slots__ = ("_message_id", "reception", "recipients", "rendition")
 
     def __init__(
-        self, reception: Reception, rendition: Rendition, recipients: list[_Recipient]
+        self,
+        message_id: bytes,
+        reception: Reception,
+        rendition: Rendition,
+        recipients: list[Recipient],
     ) -> None:
+        self._message_id = message_id
         self.reception = reception
         self.rendition = rendition
         self.recipients = recipients
+
+    def frames(
+        self, data: bytes, start: int, total: int | None, flag: Continuation
+    ) -> list[OutgoingFrame]:
+        """Octets of the received message from `start` on, as this form has them."""
+        shift = self.rendition.shift
+        return _frames(
+            self._message_id,
+            self.rendition,
+            self.reception,
+            data,
+            start + shift,
+            None if total is None else total + shift,
+            flag,
+        )
+
+    def forward(
+        self, recipient: Recipient, data: bytes, start: int, total: int | None, flag: Continuation
+    ) -> bool:
+        """Queue such octets for one recipient alone; False where that cannot be."""
+        frames = self.frames(data, start, total, flag)
+        return recipient.forward(frames, _octets(frames))
+
+    def abort(self, recipients: Iterable[Recipient], position: int) -> None:
+        """Tell some that nothing comes from a position on."""
+        rendition = self.rendition
+        start = position + rendition.shift
+        frame = abort_frame(self._message_id, rendition.content_type, start)
+        for each in recipients:
+            each.session.forward_last(frame)
 
 
 class Transfer:
     """A message under way: its further chunks go to those who got the first (RFC 7701 §6.1).
 
     It goes no faster than its recipients read: where a queue grows, the sender's
-    connection is not read from for a while (`Pacing`). Who does not read at all is
-    left behind, and told so.
+    connection is not read from for a while (`Pacing`). Who is slower than the others
+    gets it later, from disk (`Followers`); where there is no room for that, who does
+    not read at all is left behind, and told so.
     """
 
-    __slots__ = ("_copies", "_message_id", "_next", "_pacing", "_tally")
+    __slots__ = ("_clock", "_copies", "_followers", "_message_id", "_next", "_pacing", "_tally")
 
     def __init__(
         self,
         tally: Tally,
         message_id: bytes,
         first: Piece,
-        copies: list[_Copy],
+        copies: list[Copy],
         sender: Session,
     ) -> None:
         self._tally = tally
         self._message_id = message_id
         self._copies = copies
+        self._clock = sender.clock
+        self._followers: Followers | None = None
         self._next = first.start + len(first.data)
-        self._pacing = Pacing(sender, self.drop)
+        self._pacing = Pacing(sender, self.wait_no_more, lenient=tally.spools is not None)
 
     @property
     def sessions(self) -> list[Session]:
-        """Those who get this message."""
+        """Those who get this message as it comes."""
         return [each.session for copy in self._copies for each in copy.recipients]
 
     def piece_received(self, piece: Piece) -> Refusal | None:
@@ -207,68 +251,93 @@ class Transfer:
         start = piece.start
         data = piece.data
         self._next = start + len(data)
-        last = piece.flag is not MORE
         total = self._next - 1 if piece.flag is COMPLETE else piece.total
         for copy in self._copies:
-            rendition = copy.rendition
-            shift = rendition.shift
-            reception = copy.reception
-            if reception.max_size is not None and self._next - 1 + shift > reception.max_size:
+            limit = copy.reception.max_size
+            if limit is not None and self._next - 1 + copy.rendition.shift > limit:
                 self._leave_behind(copy, copy.recipients, start)
                 continue
-            frames = _frames(
-                self._message_id,
-                rendition,
-                reception,
-                data,
-                start + shift,
-                None if total is None else total + shift,
-                piece.flag,
-            )
+            frames = copy.frames(data, start, total, piece.flag)
             octets = _octets(frames)
             missed = [each for each in copy.recipients if not each.forward(frames, octets)]
             if missed:
                 self._leave_behind(copy, missed, start)
-        if last:
-            self._end()
-        else:
+        if self._followers is not None:
+            self._followers.piece_received(data, total)
+        if piece.flag is MORE:
             self._pacing.check(self)
+        else:
+            self._end(total if piece.flag is COMPLETE else None)
         return None
 
-    def _leave_behind(self, copy: _Copy, missed: list[_Recipient], position: int) -> None:
+    def _leave_behind(self, copy: Copy, missed: list[Recipient], position: int) -> None:
         """A message with a hole is worth nothing: those are told that it ends here."""
-        self._abort(copy, missed, position)
+        copy.abort(missed, position)
         self._tally.undelivered += len(missed)
-        gone = set(missed)
+        self._take_out(copy, missed)
+
+    def _take_out(self, copy: Copy, recipients: list[Recipient]) -> None:
+        gone = set(recipients)
         copy.recipients = [each for each in copy.recipients if each not in gone]
-        for each in missed:
+        for each in recipients:
             self._pacing.wait_no_more(each.session)
 
-    def drop(self, sessions: Collection[Session]) -> None:
-        """Send no more of the message to those."""
+    def wait_no_more(self, sessions: Collection[Session]) -> None:
+        """Those are too slow: they get the rest later, or not at all."""
+        for copy, slow in self._recipients(sessions):
+            followers = self._follow()
+            if followers is None:
+                self._leave_behind(copy, slow, self._next)
+            else:
+                for each in slow:
+                    followers.add(copy, each, self._next)
+                self._take_out(copy, slow)
+
+    def _recipients(self, sessions: Collection[Session]) -> list[tuple[Copy, list[Recipient]]]:
+        found = []
         for copy in self._copies:
-            missed = [each for each in copy.recipients if each.session in sessions]
-            if missed:
-                self._leave_behind(copy, missed, self._next)
+            those = [each for each in copy.recipients if each.session in sessions]
+            if those:
+                found.append((copy, those))
+        return found
+
+    def _follow(self) -> Followers | None:
+        """Who is slow is served from disk from now on, if there is room for that."""
+        if self._followers is None and self._tally.spools is not None:
+            spool = self._tally.spools.open()
+            if spool is not None:
+                self._followers = Followers(
+                    spool, self._next, self._clock, self._lost, self._caught_up
+                )
+        return self._followers
+
+    def _lost(self, follower: Follower) -> None:
+        follower.copy.abort((follower.recipient,), follower.position)
+        self._tally.undelivered += 1
+
+    def _caught_up(self, ended: bool) -> None:
+        self._followers = None
+        if ended:
+            self._tally.transfers.pop(self._message_id, None)
 
     def aborted(self) -> None:
         """Tell the recipients that the rest will not come."""
-        self._end()
         for copy in self._copies:
-            self._abort(copy, copy.recipients, self._next)
+            copy.abort(copy.recipients, self._next)
+        self._end(None)
 
     def refused_by(self, session: Session) -> None:
         """A recipient does not want it: it gets no further chunk (RFC 4975 §10.5)."""
-        if session in self.sessions:
-            self.drop((session,))
+        if self._followers is not None and self._followers.lose(session):
+            session.withdraw(self._message_id)
+        for copy, those in self._recipients((session,)):
+            self._leave_behind(copy, those, self._next)
             session.withdraw(self._message_id)
 
-    def _end(self) -> None:
+    def _end(self, total: int | None) -> None:
+        """Nothing more comes; `total` octets were all of it, None where some are missing."""
         self._pacing.stop()
-        self._tally.transfers.pop(self._message_id, None)
-
-    def _abort(self, copy: _Copy, recipients: list[_Recipient], position: int) -> None:
-        rendition = copy.rendition
-        frame = abort_frame(self._message_id, rendition.content_type, position + rendition.shift)
-        for each in recipients:
-            each.session.forward_last(frame)
+        if self._followers is None:
+            self._tally.transfers.pop(self._message_id, None)
+        else:
+            self._followers.end(total)

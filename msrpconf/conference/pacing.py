@@ -5,7 +5,8 @@ What a recipient does not read waits in its queue. Where a queue has grown past
 again, so that TCP holds the sender back and nothing piles up here. A recipient
 that takes next to nothing meanwhile is stalled: it is waited for no longer, so that
 it costs the others little time, and left behind if its queue grows much further
-(RFC 7701 §6.4). What is left of the queue is for what people say.
+(RFC 7701 §6.4). What is left of the queue is for what people say. Where there is room on
+disk, who is slower than most is left behind at once, and gets the rest from there.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Pacing:
     """Holds the sender of one message while recipients are behind.
 
     `drop` is called with those who are to be left behind, and calls `wait_no_more` for each.
+    If that costs them nothing (`lenient`: the rest is kept for them elsewhere), those are all
+    who are behind at a look while most are not; else those who are stalled.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class Pacing:
         "_drop",
         "_held",
         "_high_water",
+        "_lenient",
         "_most",
         "_sender",
         "_stalled",
@@ -64,7 +68,13 @@ class Pacing:
         "_timer",
     )
 
-    def __init__(self, sender: Session, drop: Callable[[Collection[Session]], None]) -> None:
+    def __init__(
+        self,
+        sender: Session,
+        drop: Callable[[Collection[Session]], None],
+        lenient: bool = False,
+    ) -> None:
+        self._lenient = lenient
         self._sender = sender
         self._drop = drop
         self._high_water = min(HIGH_WATER, sender.limits.queue_octets // 4)
@@ -106,6 +116,10 @@ class Pacing:
     def _judge(self, transfer: Transfer) -> None:
         """Some are still behind: go on waiting for those who are not stalled."""
         self._timer = None
+        sessions = set(transfer.sessions)
+        if self._lenient and 2 * len(self._behind) <= len(sessions):
+            self._drop(list(self._behind))
+            return
         stalled: dict[Session, float] = {}
         for session, (before, waited) in self._behind.items():
             if session.written - before < SLOWEST * TICK:
@@ -115,7 +129,7 @@ class Pacing:
             self._behind[session] = session.written, waited
         # Who is held up by nobody but the stalled ones may wait longer, if it is alone in that.
         held = self._held
-        alone = held is not None and not held.shared and stalled.keys() >= set(transfer.sessions)
+        alone = held is not None and not held.shared and stalled.keys() >= sessions
         elapsed = self._sender.clock.seconds() - self._started
         patience = PATIENCE + PATIENCE_SHARE * elapsed
         for session, waited in stalled.items():

@@ -13,6 +13,7 @@ from msrpconf.conference.info import RoomInfo
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
+from msrpconf.conference.spool import Spools
 from msrpconf.conference.states import Change, Watcher
 from msrpconf.protocols.msrp.connection import session_id
 from msrpconf.protocols.msrp.session import Session
@@ -55,6 +56,8 @@ class ConferenceRegistry:
         self.sessions: dict[bytes, Session] = {}
         self.pending: dict[tuple[str, str | None], Participant] = {}
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
+        self.spools: Spools | None = None
+        """Where messages may wait for slow readers, if anywhere: for rooms that are made later."""
         self.static_rooms = 0
         """How many of the rooms an operator has set up; kept by who sets them up."""
         self.draining = False
@@ -75,6 +78,7 @@ class ConferenceRegistry:
         room = self.rooms.get(key)
         if room is None:
             room = self.rooms[key] = Room(uri, key, self._clock, settings)
+            room.spools = self.spools
             room.info.on_change = partial(self._changed, room)
             self.tally.rooms_made += 1
             self.on_made(room)

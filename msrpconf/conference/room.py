@@ -20,6 +20,7 @@ from msrpconf.conference.nicknames import Nickname, Nicknames
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.roles import Roles
 from msrpconf.conference.settings import RoomSettings
+from msrpconf.conference.spool import Spools
 from msrpconf.conference.voice import announce
 from msrpconf.protocols.msrp.session import Refusal, Session
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -58,6 +59,7 @@ class Room:
         "private_messages",
         "settings",
         "silent",
+        "spools",
         "static",
         "transfers",
         "undelivered",
@@ -81,6 +83,8 @@ class Room:
         self.nicknames = Nicknames(clock, settings.reserved_nicknames, settings.quarantine)
         self.history = History(settings.history_messages, settings.history_age, self.now)
         self.originals = Originals()
+        self.spools: Spools | None = None
+        """Where what slow readers have not read yet may wait."""
         self.silent = False
         """Whether notices are not worth making: everybody is about to leave."""
         self.participants: dict[Participant, None] = {}

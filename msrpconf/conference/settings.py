@@ -108,6 +108,8 @@ class ServerSettings:
     """Participants of all rooms together."""
     files: str | None = None
     """The directory of the rooms' files; None for a temporary one."""
+    spool_octets: int = 1073741824
+    """Room on disk for what slow readers of long messages have not read yet; 0 is none."""
     max_files_octets: int = 10737418240
     """How large the files of all rooms may be together."""
     congested_timeout: float = 120.0

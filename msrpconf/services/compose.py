@@ -241,6 +241,7 @@ def server_settings(config: Config) -> ServerSettings:
         max_rooms=server.max_rooms,
         files=config.files_directory,
         max_files_octets=server.max_files_octets,
+        spool_octets=server.spool_octets,
         congested_timeout=server.congested_timeout,
         limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),
         room=conference.room,

@@ -16,6 +16,7 @@ from msrpconf.conference.connecting import awaits
 from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
+from msrpconf.conference.spool import Spools
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory, Trace, session_id
@@ -61,6 +62,8 @@ class ServerService(Service):
         keep_alive: KeepAlive | None = None,
     ) -> None:
         self.registry = ConferenceRegistry(reactor)
+        if settings.spool_octets:
+            self.registry.spools = Spools(settings.spool_octets)
         self.ports: list[Any] = []
         self._reactor = reactor
         self._listen = listen
