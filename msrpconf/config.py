@@ -25,6 +25,7 @@ from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
 from msrpconf.config_management import read_token
+from msrpconf.config_presence import PresenceConfig
 from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue, found, instead
 from msrpconf.listen import ListenAddress
@@ -39,6 +40,7 @@ T = TypeVar("T")
 COMPONENTS = {
     "focus": "msrp-conference-focus",
     "server": "msrp-conference-server",
+    "presence": "the presence agent",
     "management": "the management interface",
 }
 
@@ -48,7 +50,6 @@ _NEEDED = ("focus", "server")
 # Tables of the design whose component is not in this version: a file that has one expects it to
 # run, so it is not enough to call the table unknown.
 _NOT_YET = {
-    "presence": "the presence agent",
     "dispatcher": "the dispatcher",
 }
 
@@ -262,6 +263,7 @@ class Config:
     tls: TlsConfig = TlsConfig()
     database: DatabaseConfig = DatabaseConfig()
     management: ManagementConfig = ManagementConfig()
+    presence: PresenceConfig = PresenceConfig()  # noqa: RUF009
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -323,6 +325,7 @@ class Config:
             *self._check_server_address(),
             *self._check_tls(),
             *self._check_management(),
+            *(f"[presence] {problem}" for problem in self.presence.problems),
         ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
@@ -438,6 +441,7 @@ _TABLES: Mapping[str, type] = {
     "database": DatabaseConfig,
     "tls": TlsConfig,
     "management": ManagementConfig,
+    "presence": PresenceConfig,
 }
 
 

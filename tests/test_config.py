@@ -19,7 +19,7 @@ class LoadTests(SynchronousTestCase):
     def test_no_file_runs_everything_on_loopback(self) -> None:
         config = Config.load(None)
         self.assertEqual(config, Config())
-        self.assertEqual(config.components, {"focus", "server", "management"})
+        self.assertEqual(config.components, {"focus", "server", "management", "presence"})
         self.assertEqual(str(config.management.listen), "127.0.0.1:8080")
         self.assertIsNone(config.management_token)
         self.assertEqual(
@@ -146,7 +146,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_component_tables(self) -> None:
         for text, components in (
-            ("[sip]\n[conference]", {"focus", "server", "management"}),
+            ("[sip]\n[conference]", {"focus", "server", "management", "presence"}),
             ("[focus]", {"focus"}),
             ("[server]", {"server"}),
             ("[focus]\n[server]", {"focus", "server"}),
@@ -216,7 +216,7 @@ class ErrorTests(SynchronousTestCase):
         self.refused(
             "zzz = 1",
             "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
-            " [database], [tls], [management]",
+            " [database], [tls], [management], [presence]",
         )
 
     def test_a_proxy(self) -> None:
@@ -233,24 +233,20 @@ class ErrorTests(SynchronousTestCase):
         )
 
     def test_components_of_later_versions(self) -> None:
-        for table, name in (
-            ("presence", "the presence agent"),
-            ("dispatcher", "the dispatcher"),
-        ):
-            self.refused(
-                f"[{table}]",
-                f"[{table}]: this version does not have {name} yet; leave the table out",
-            )
+        self.refused(
+            "[dispatcher]",
+            "[dispatcher]: this version does not have the dispatcher yet; leave the table out",
+        )
 
     def test_table_that_is_a_value(self) -> None:
         self.refused('sip = "x"', 'sip: expected a table, [sip]; found "x"')
 
     def test_everything_wrong_is_said_at_once(self) -> None:
         self.refused(
-            "[focus]\nack_timeout = 0\nx = 1\n[presence]",
+            "[focus]\nack_timeout = 0\nx = 1\n[dispatcher]",
             "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
             "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy",
-            "[presence]: this version does not have the presence agent yet; leave the table out",
+            "[dispatcher]: this version does not have the dispatcher yet; leave the table out",
         )
 
     def wrong(self, table: str, key: str, expected: str, *values: str) -> None:

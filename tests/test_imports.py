@@ -15,6 +15,7 @@ PACKAGE = Path(msrpconf.__file__).parent
 FORBIDDEN = {
     "protocols": (
         "conference",
+        "presence",
         "storage",
         "xcap",
         "services",
@@ -23,11 +24,21 @@ FORBIDDEN = {
         "config",
         "cli",
     ),
-    "conference": ("storage", "xcap", "services", "client", "commands", "config", "cli"),
+    "conference": (
+        "presence",
+        "storage",
+        "xcap",
+        "services",
+        "client",
+        "commands",
+        "config",
+        "cli",
+    ),
+    "presence": ("storage", "xcap", "services", "client", "commands", "config", "cli"),
     "storage": ("xcap", "services", "client", "commands", "cli"),
     "xcap": ("services", "client", "commands", "config", "cli"),
     "services": ("client", "commands", "cli"),
-    "client": ("storage", "xcap", "services", "commands", "config", "cli"),
+    "client": ("presence", "storage", "xcap", "services", "commands", "config", "cli"),
 }
 """What the files of a folder do not import."""
 

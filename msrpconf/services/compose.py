@@ -20,6 +20,9 @@ from twisted.logger import Logger
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config, ConfigError
+from msrpconf.presence.notifier import NotifierSettings
+from msrpconf.presence.subscribing import Lifetimes
+from msrpconf.presence.watching import RoomWatchPolicy, WatchPolicy
 from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
@@ -28,10 +31,12 @@ from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.presence import EVENTS, PresenceService, PresenceSettings
 from msrpconf.services.reloading import differences, is_live, with_live_keys
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
+from msrpconf.services.watch_policy import RuledWatchPolicy
 from msrpconf.storage.database import Database
 
 log = Logger()
@@ -79,12 +84,30 @@ class ConferenceService(MultiService):
         """The rooms that an operator has set up; None without a database."""
         self.documents = self._make_documents(reactor)
         """The documents that say who may watch which room; None without a database."""
+        self.presence = self._make_presence(reactor)
+        """Who watches rooms; None where the configuration has no presence agent."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
         self._started = False
         self._reactor = reactor
         self._channel: LocalChannel | None = None
+
+    def _make_presence(self, reactor: Any) -> PresenceService | None:
+        if "presence" not in self.config.components:
+            return None
+        registry = self.server.registry
+        policy: WatchPolicy = RoomWatchPolicy(registry)
+        if self.documents is not None:
+            policy = RuledWatchPolicy(policy, self.documents.rules)
+        return PresenceService(
+            reactor,
+            self.focus,
+            registry,
+            policy,
+            registry.participant,
+            presence_settings(self.config),
+        )
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
         config = self.config
@@ -152,6 +175,8 @@ class ConferenceService(MultiService):
                 # First: health is asked for while the rest starts.
                 self.management.startService()
             self.server.startService()
+            if self.presence is not None:
+                self.presence.startService()
             yield self.focus.startService()
         except Exception:
             yield self.stopService()
@@ -165,6 +190,9 @@ class ConferenceService(MultiService):
         self._started = False
         self.focus.refuse_new()
         yield self.server.stopService()
+        if self.presence is not None:
+            # Who watched what has ended with the server has been told so; now the others.
+            yield self.presence.stopService()
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
@@ -219,6 +247,8 @@ class ConferenceService(MultiService):
             fingerprints=told.fingerprints,
         )
         self.focus.focus.settings = focus_settings(config)
+        if self.presence is not None:
+            self.presence.configure(presence_settings(config))
 
 
 def make_service(config: Config, reactor: Any, trace: Trace | None = None) -> ConferenceService:
@@ -263,7 +293,23 @@ def focus_settings(config: Config) -> FocusSettings:
     """What a configuration says to the focus."""
     sip = config.sip
     proxy = config.focus.outbound_proxy
-    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact, proxy)
+    events = EVENTS if "presence" in config.components else ()
+    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact, proxy, events=events)
+
+
+def presence_settings(config: Config) -> PresenceSettings:
+    """What a configuration says to the presence agent."""
+    presence = config.presence
+    return PresenceSettings(
+        NotifierSettings(
+            presence.interval,
+            presence.partial,
+            presence.max_subscriptions,
+            presence.max_room_subscriptions,
+            presence.max_watcher_subscriptions,
+        ),
+        Lifetimes(presence.expires, presence.min_expires, presence.max_expires),
+    )
 
 
 def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

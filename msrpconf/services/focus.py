@@ -41,8 +41,7 @@ from msrpconf.services.focus_checks import (
     ACCEPT,
     ACCEPT_ENCODING,
     ACCEPT_LANGUAGE,
-    ALLOW,
-    ALLOW_EVENTS,
+    PRESENCE_METHODS,
     SUPPORTED,
     FocusSettings,
     check_beginning,
@@ -101,6 +100,8 @@ class Focus:
         self.address_towards: Callable[[Address], Address]
         self.published: Callable[[Request], Response] | None = None
         """Takes the server's PUBLISHes, where the presence agent is in this process."""
+        self.presence_agent: Callable[[ServerTransaction], None] | None = None
+        """Serves SUBSCRIBE and PUBLISH, where there is a presence agent."""
         self.closing = False
         self.refusals: Counter[int] = Counter()
         """Requests that the focus itself has not served, by the status of the answer."""
@@ -122,6 +123,9 @@ class Focus:
         if request.method == "CANCEL":
             self._cancel(transaction)
             return
+        if self.presence_agent is not None and request.method in PRESENCE_METHODS:
+            self.presence_agent(transaction)
+            return
         room = conference_uri(request, self.settings)
         denied = self._check(request, room)
         dialog = None
@@ -129,7 +133,7 @@ class Focus:
             dialog = _call(request)
             denied = denied or self._check_pending(dialog)
         if denied is not None:
-            self._refuse(transaction, denied)
+            self.refuse(transaction, denied)
             return
         known = None if isinstance(room, Denied) else room
         answer = self._ask(self._for_server(transaction, known))
@@ -152,7 +156,7 @@ class Focus:
 
     def _check(self, request: Request, room: SipURI | Denied) -> Denied | None:
         """Why a request does not get to the server; None where it does (RFC 3261 §8.2)."""
-        denied = check_method(request)
+        denied = check_method(request, self.settings)
         if denied is None and request.to.tag is None:
             # In a dialog the tags say what a request is for, and whom nobody knows by them
             # gets a 481 of the server's; what begins something must name a room of ours.
@@ -191,7 +195,7 @@ class Focus:
             request.body = b""
             for name in _BODY_HEADERS:
                 request.headers.remove(name)
-        if _is_direct(transaction):
+        if is_direct(transaction):
             request.headers.add(FLOW, str(transaction.flow))
         if room is not None:
             request.headers.add(CONFERENCE, str(room))
@@ -215,7 +219,7 @@ class Focus:
         """End an INVITE that has no final response yet (RFC 3261 §9.2)."""
         invite = transaction.cancelled
         if invite is None:
-            self._refuse(transaction, Denied(481, "There is no such INVITE to cancel"))
+            self.refuse(transaction, Denied(481, "There is no such INVITE to cancel"))
             return
         transaction.answer(200)
         if invite.answered:
@@ -259,11 +263,11 @@ class Focus:
                 response.body = b""
                 headers.remove("Content-Type")
         if request.method in {"INVITE", "OPTIONS"}:
-            headers.add(*ALLOW)
+            headers.add(*self.settings.allow)
             headers.add(*SUPPORTED)
-            headers.add(*ALLOW_EVENTS)
+            headers.add(*self.settings.allow_events)
         if accepted and request.method in {"INVITE", "UPDATE", "OPTIONS", "REFER"}:
-            headers.add("Contact", self._contact(transaction, room))
+            headers.add("Contact", self.contact(transaction, room))
         if accepted and request.method in {"INVITE", "REFER"}:
             for value in request.headers.get_all("Record-Route"):
                 headers.add("Record-Route", value)
@@ -271,7 +275,7 @@ class Focus:
         if accepted and request.method == "INVITE":
             self._repeater.repeat(transaction, response)
 
-    def _contact(self, transaction: ServerTransaction, room: SipURI | None) -> str:
+    def contact(self, transaction: ServerTransaction, room: SipURI | None) -> str:
         """Our Contact, with the features of a focus (RFC 7701 §9.1, RFC 3840, RFC 4579 §5.1)."""
         request, flow = transaction.request, transaction.flow
         form = self.settings.contact
@@ -281,11 +285,12 @@ class Focus:
             target = str(room)
         else:
             target = str(room_at(room, self.local_address(flow)))
-        return contact_of_room(target)
+        return contact_of_room(target, self.settings.methods)
 
     # Refusals.
 
-    def _refuse(self, transaction: ServerTransaction, denied: Denied) -> None:
+    def refuse(self, transaction: ServerTransaction, denied: Denied) -> None:
+        """Answer with a refusal, and say so in the log."""
         transaction.answer(denied.status, denied.reason, headers=denied.headers)
         self._log_refusal(transaction.request, denied.status, denied.reason)
 
@@ -305,14 +310,14 @@ class Focus:
             self.log.failure("an answer of the server cannot be used", failure)
         if not transaction.answered:
             denied = Denied(503, "The conference server does not answer: try again", (RETRY_AFTER,))
-            self._refuse(transaction, denied)
+            self.refuse(transaction, denied)
 
     def _overdue(self, transaction: ServerTransaction) -> None:
         """The server has not answered in time, and will be listened to no longer."""
         if transaction.answered:
             return
         why = f"The conference server has not answered for {SERVER_TIMEOUT:g} s: try again"
-        self._refuse(transaction, Denied(504, why))
+        self.refuse(transaction, Denied(504, why))
         if transaction.request.method == "INVITE":
             self._take_back(hop_by_hop("CANCEL", transaction.request))
 
@@ -370,7 +375,7 @@ class Focus:
         def introduced(address: Address) -> Request:
             here = self.address_towards(address)
             by_proxy = proxy is not None or "Route" in request.headers
-            return introduce(request, room, here, self.settings.contact, by_proxy)
+            return introduce(request, room, here, self.settings, by_proxy)
 
         return self.sender.send(request, flow, introduced, proxy)
 
@@ -411,7 +416,7 @@ def _for_channel(request: Request) -> Request:
     return copy
 
 
-def _is_direct(transaction: ServerTransaction) -> bool:
+def is_direct(transaction: ServerTransaction) -> bool:
     """Whether what we send later goes back the same way, which may be the only one.
 
     That is so for a request straight from its client (RFC 5626 §3.3), over UDP only

@@ -24,7 +24,8 @@ from msrpconf.protocols.text import shown
 METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "REFER", "NOTIFY")
 """What the focus serves."""
 
-ALLOW = ("Allow", ", ".join(METHODS))
+PRESENCE_METHODS = ("SUBSCRIBE", "PUBLISH")
+"""What a presence agent beside it serves."""
 
 _LIST_INVITE = "recipient-list-invite"
 
@@ -32,7 +33,6 @@ OPTION_TAGS = (_LIST_INVITE, "multiple-refer", "norefersub", "tdialog")
 """The extensions that we understand: RFC 5366, RFC 5368, RFC 4488, RFC 4538."""
 
 SUPPORTED = ("Supported", ", ".join(OPTION_TAGS))
-ALLOW_EVENTS = ("Allow-Events", "refer")
 
 _BODIES = (
     "application/sdp",
@@ -59,7 +59,8 @@ class FocusSettings:
     the networks of the proxies whose requests are taken; `require` the extensions
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
     ``address`` (see `Focus`); `outbound_proxy` is where requests go that begin
-    something; `presence` is the agent that the state of rooms is PUBLISHed to.
+    something; `presence` is the agent that the state of rooms is PUBLISHed to; `events` are
+    the event packages of the one beside the focus, none without that.
     """
 
     domains: tuple[str, ...] = ("*",)
@@ -71,6 +72,22 @@ class FocusSettings:
     contact: str = "auto"
     outbound_proxy: SipURI | None = None
     presence: SipURI | None = None
+    events: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What is served here."""
+        return (*METHODS, *PRESENCE_METHODS) if self.events else METHODS
+
+    @property
+    def allow(self) -> tuple[str, str]:
+        """The header field that says so."""
+        return "Allow", ", ".join(self.methods)
+
+    @property
+    def allow_events(self) -> tuple[str, str]:
+        """The header field that names the event packages (RFC 6665 §8.2.2)."""
+        return "Allow-Events", ", ".join((*self.events, "refer"))
 
 
 def check_source(host: str, settings: FocusSettings) -> Denied | None:
@@ -83,13 +100,13 @@ def check_source(host: str, settings: FocusSettings) -> Denied | None:
     return Denied(403, f"Requests from {host} are not taken here: come through the proxy")
 
 
-def check_method(request: Request) -> Denied | None:
+def check_method(request: Request, settings: FocusSettings) -> Denied | None:
     """405 for what we know and do not serve, 501 for what nobody has heard of (§8.2.1)."""
-    if request.method in METHODS:
+    if request.method in settings.methods:
         return None
     if request.method in REGISTERED_METHODS:
-        return Denied(405, f"{request.method} is not served by this focus", (ALLOW,))
-    return Denied(501, f"The method {request.method[:40]} is not known here", (ALLOW,))
+        return Denied(405, f"{request.method} is not served by this focus", (settings.allow,))
+    return Denied(501, f"The method {request.method[:40]} is not known here", (settings.allow,))
 
 
 def check_beginning(request: Request) -> Denied | None:

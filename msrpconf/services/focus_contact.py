@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.sip.flow import Address, bracket
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.uri import SipURI
-from msrpconf.services.focus_checks import METHODS
+from msrpconf.services.focus_checks import FocusSettings
 
 
-def contact_of_room(target: str) -> str:
-    """The Contact with the URI `target` and the features of a focus."""
-    methods = ",".join(METHODS)
-    return f'<{target}>;methods="{methods}";automata;isfocus;message'
+def contact_of_room(target: str, methods: Iterable[str]) -> str:
+    """The Contact with the URI `target` and the features of a focus that serves `methods`."""
+    return f'<{target}>;methods="{",".join(methods)}";automata;isfocus;message'
 
 
 def room_at(room: SipURI, here: Address) -> SipURI:
@@ -25,17 +26,21 @@ def room_at(room: SipURI, here: Address) -> SipURI:
     return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
 
 
-def introduce(request: Request, room: SipURI, here: Address, form: str, by_proxy: bool) -> Request:
+def introduce(
+    request: Request, room: SipURI, here: Address, settings: FocusSettings, by_proxy: bool
+) -> Request:
     """A room's request to somebody in no dialog, with the URI by which they reach the room.
 
     That is the Contact, and the Refer-To of an invitation. It is the room's own where
     a proxy is asked to carry the request, which will carry the answer, too; to whom we
-    send straight it is our address `here`. `form` decides otherwise, as for `Focus`.
+    send straight it is our address `here`. `settings.contact` decides
+    otherwise, as for `Focus`.
     """
+    form = settings.contact
     as_itself = form == "conference" or (form == "auto" and by_proxy)
     target = str(room if as_itself else room_at(room, here))
     copy = request.copy()
-    copy.headers.set("Contact", contact_of_room(target))
+    copy.headers.set("Contact", contact_of_room(target, settings.methods))
     if request.method == "REFER":
         copy.headers.set("Refer-To", f"<{target}>")
     return copy

@@ -23,6 +23,7 @@ LIVE = frozenset(
         "server.congested_timeout",
         "server.max_rooms",
         "conference.*",
+        "presence.*",
     }
 )
 """The keys whose new values hold without a restart, for who comes from then on."""

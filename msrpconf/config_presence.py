@@ -1,0 +1,59 @@
+"""`[presence]`: the presence agent of conferences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from attrs import field, frozen
+
+from msrpconf import config_values as values
+from msrpconf.config_values import UnexpectedValue
+
+T = TypeVar("T")
+
+SHORTEST_INTERVAL = 0.1
+"""Seconds: what is less is no interval, and numbers of NOTIFYs would not last for a restart."""
+
+
+def _key(default: T, read: Callable[[object], T]) -> T:
+    return field(default=default, metadata={"read": read})
+
+
+def _interval(value: object) -> float:
+    seconds = values.seconds(value)
+    if seconds < SHORTEST_INTERVAL:
+        raise UnexpectedValue(f"a number of seconds of {SHORTEST_INTERVAL:g} or more", value)
+    return seconds
+
+
+@frozen
+class PresenceConfig:
+    """`[presence]`: who is told of what happens in rooms, and how often.
+
+    - `interval`: seconds from one NOTIFY of a subscription to the next, at least.
+    - `partial`: whether a NOTIFY says what has changed, or everything.
+    - `expires`: seconds of a subscription or publication whose user agent does not say.
+    - `min_expires`, `max_expires`: the least and the most that it may say.
+    - `max_subscriptions`: subscriptions at one time.
+    - `max_room_subscriptions`: those to one room.
+    - `max_watcher_subscriptions`: those of one user.
+    """
+
+    interval: float = _key(1.0, _interval)
+    partial: bool = _key(True, values.boolean)
+    expires: int = _key(3600, values.count)
+    min_expires: int = _key(60, values.count)
+    max_expires: int = _key(86400, values.count)
+    max_subscriptions: int = _key(20_000, values.count)
+    max_room_subscriptions: int = _key(5_000, values.count)
+    max_watcher_subscriptions: int = _key(100, values.count)
+
+    @property
+    def problems(self) -> Iterable[str]:
+        """What the keys say that does not go together."""
+        if self.min_expires > self.max_expires:
+            yield (
+                f"min_expires: {self.min_expires} is more than max_expires, {self.max_expires};"
+                " write a lower one"
+            )

@@ -1,0 +1,1 @@
+"""Who watches a conference, and what they are told (RFC 6665, RFC 4575)."""

@@ -1,0 +1,190 @@
+"""presence-msrp-conference: tells watchers what happens in rooms (RFC 6665, RFC 4575).
+
+It shares the SIP endpoint, and so the proxies that are believed, with the focus, which hands
+it the SUBSCRIBEs; what it knows of rooms it has from `ConferenceStates`.
+
+    client --SUBSCRIBE--> presence          (who may watch, for how long)
+    client <--200-------- presence
+    client <--NOTIFY----- presence <-- a change in the room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+from attrs import field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
+
+from msrpconf.conference.decision import Denied
+from msrpconf.conference.participant import Participant
+from msrpconf.conference.states import Change, ConferenceInfo, ConferenceStates, ended_document
+from msrpconf.presence.notifier import Notifier, NotifierSettings
+from msrpconf.presence.subscribing import Lifetimes, Subscribing
+from msrpconf.presence.watching import CONFERENCE_EVENT, Package, WatchPolicy
+from msrpconf.protocols.conference_info import CONFERENCE_INFO, document
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.locate import locate
+from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.transaction import ServerTransaction
+from msrpconf.protocols.sip.uri import SipURI
+from msrpconf.services.focus import RETRY_AFTER, is_direct
+from msrpconf.services.focus_checks import check_extensions, conference_uri
+from msrpconf.services.focus_service import FocusService
+from msrpconf.services.notify_sender import NotifySender
+
+EVENTS = (CONFERENCE_EVENT,)
+"""The event packages that are served."""
+
+STOP_TIMEOUT = 3.0
+"""Seconds for the last NOTIFYs to be answered when the service stops."""
+
+
+@frozen
+class PresenceSettings:
+    """What an operator decides about the presence agent."""
+
+    notifier: NotifierSettings = field(factory=NotifierSettings)
+    lifetimes: Lifetimes = field(factory=Lifetimes)
+
+
+class PresenceAgent:
+    """Serves what the focus hands over, and sends NOTIFYs through `sender`.
+
+    `participant` gives the participant in whose dialog a request is.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        focus: FocusService,
+        sender: NotifySender,
+        states: ConferenceStates,
+        policy: WatchPolicy,
+        participant: Callable[[Request], Participant | None],
+        settings: PresenceSettings,
+    ) -> None:
+        self._focus = focus.focus
+        self.notifier = Notifier(clock, sender.send, settings.notifier)
+        conference = Package(
+            CONFERENCE_EVENT,
+            CONFERENCE_INFO,
+            find=states.find,
+            decide=policy.decide,
+            empty=partial(_document, "full"),
+            nothing=Change(),
+            ended=ended_document,
+        )
+        self._subscribing = Subscribing(
+            clock, self.notifier, {conference.name: conference}, participant, settings.lifetimes
+        )
+        states.watch(self._changed)
+        policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
+
+    def _changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
+        self.notifier.changed(CONFERENCE_EVENT, key, info, change)
+
+    def configure(self, settings: PresenceSettings) -> None:
+        """Have other settings from now on."""
+        self.notifier.settings = settings.notifier
+        self._subscribing.lifetimes = settings.lifetimes
+
+    def request_received(self, transaction: ServerTransaction) -> None:
+        """Serve a request of a proxy that is believed."""
+        try:
+            result = self._serve(transaction)
+        except SipSyntaxError as error:
+            result = Denied(400, str(error))
+        if isinstance(result, Denied):
+            self._focus.refuse(transaction, result)
+            return
+        if transaction.request.method == "SUBSCRIBE":
+            for value in transaction.request.headers.get_all("Record-Route"):
+                result.headers.add("Record-Route", value)
+        transaction.respond(result)
+
+    def _serve(self, transaction: ServerTransaction) -> Response | Denied:
+        request = transaction.request
+        settings = self._focus.settings
+        denied = check_extensions(request, settings)
+        if denied is not None:
+            return denied
+        room = conference_uri(request, settings)
+        known = None if isinstance(room, Denied) else room
+        if request.to.tag is None:
+            # In a dialog the tags say what a request is for.
+            if isinstance(room, Denied):
+                return room
+            if self._focus.closing:
+                return Denied(503, "This server is shutting down: try another", (RETRY_AFTER,))
+        if request.method == "SUBSCRIBE":
+            return self._subscribe(transaction, known)
+        return Denied(405, "PUBLISH is not served here", (settings.allow,))
+
+    def _subscribe(self, transaction: ServerTransaction, room: SipURI | None) -> Response | Denied:
+        request = transaction.request
+        if request.body:
+            # RFC 4575 §3.2: there are no filters.
+            return Denied(415, "SUBSCRIBE to a room has no body: leave it out")
+        key = "" if room is None else room.key
+        flow = str(transaction.flow) if is_direct(transaction) else ""
+        contact = self._focus.contact(transaction, room)
+        return self._subscribing.handle(request, key, flow, contact)
+
+
+class PresenceService(Service):
+    """The presence agent of the rooms that `states` knows, at the endpoint of `focus`.
+
+    `reactor` keeps time and finds names; `policy` says who may watch.
+    """
+
+    name = "msrpconf-presence"
+
+    def __init__(
+        self,
+        reactor: Any,
+        focus: FocusService,
+        states: ConferenceStates,
+        policy: WatchPolicy,
+        participant: Callable[[Request], Participant | None],
+        settings: PresenceSettings,
+    ) -> None:
+        self._reactor = reactor
+        self._focus = focus
+        transport = focus.transport
+        sender = NotifySender(
+            reactor,
+            focus.layer,
+            lambda uri: locate(reactor, uri, usable=transport.can_reach),
+            transport.is_alive,
+        )
+        self.agent = PresenceAgent(reactor, focus, sender, states, policy, participant, settings)
+
+    @property
+    def notifier(self) -> Notifier:
+        """The subscriptions."""
+        return self.agent.notifier
+
+    def configure(self, settings: PresenceSettings) -> None:
+        """Have other settings from now on, for who comes from then on."""
+        self.agent.configure(settings)
+
+    def startService(self) -> None:
+        """Serve what comes to the focus's endpoint from now on."""
+        Service.startService(self)
+        self._focus.focus.presence_agent = self.agent.request_received
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Tell all watchers that nobody will tell them any more, before the focus stops."""
+        Service.stopService(self)
+        quiet = self.notifier.stop("the server is shutting down")
+        yield quiet.addTimeout(STOP_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None)
+        self.notifier.close()
+
+
+def _document(state: str, uri: str, version: int) -> bytes:
+    return document(uri, state, version)
