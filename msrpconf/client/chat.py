@@ -224,6 +224,21 @@ class Chat:
         """
         return self._referrals.refer(uri, "INVITE")
 
+    def change_subject(self, text: str) -> Deferred[None]:
+        """Have the room be about something else; about nothing, if `text` is empty.
+
+        Done when that is so. Fails with `SendError`: 403 for who may not.
+        """
+        return self.send(f"/subject {text}")
+
+    def mute(self, uri: str, muted: bool = True) -> Deferred[None]:
+        """Take the voice of the user at `uri`, or give it back.
+
+        Done when that is so. Fails with `SendError`: 403 for who may not, 404 where there is
+        no such user in the room.
+        """
+        return self.send(f"/{'mute' if muted else 'unmute'} {uri}")
+
     def _send_composing(self, document: bytes) -> Deferred[None]:
         return self.send_content(ISCOMPOSING, document)
 

@@ -20,6 +20,8 @@ Type a text and press Enter to say it to everybody in the room.
 /invite ADDRESS    have somebody asked into the room, as sip:bob@example.com
 /accept, /decline  answer an invitation to another room
 /kick NAME         have somebody removed from the room
+/mute NAME         take somebody's voice; /unmute NAME gives it back
+/subject TEXT      say what the room is about
 /leave             leave the room; /quit and Ctrl-D do the same
 /help              show this
 //text             say a text that begins with a slash"""
@@ -39,6 +41,9 @@ class Action(Enum):
     ACCEPT = "accept"
     DECLINE = "decline"
     KICK = "kick"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+    SUBJECT = "subject"
     LEAVE = "leave"
     HELP = "help"
     UNKNOWN = "unknown"
@@ -94,7 +99,7 @@ def complete(line: str, people: Iterable[str], files: Iterable[str]) -> tuple[in
         return 0, []
     if not blank:
         rest, words = line, [f"{each} " for each in COMMANDS]
-    elif command in ("/msg", "/kick"):
+    elif command in ("/msg", "/kick", "/mute", "/unmute"):
         words = [f"{each} " for each in people]
     elif command == "/get":
         words = files

@@ -91,6 +91,9 @@ class TerminalChat:
             Action.ACCEPT: self._accept,
             Action.DECLINE: self._decline,
             Action.KICK: self._remove,
+            Action.MUTE: lambda text: self._mute(text, True),
+            Action.UNMUTE: lambda text: self._mute(text, False),
+            Action.SUBJECT: self._change_subject,
             Action.HELP: lambda _: self._notice(HELP),
             Action.LEAVE: lambda _: self._leave(),
             Action.UNKNOWN: self._unknown,
@@ -316,6 +319,27 @@ class TerminalChat:
             self._stay.chat.remove(person.uri),
             f"{person} was not removed",
             lambda _: self._notice(f"{person} was removed."),
+        )
+
+    def _mute(self, text: str, muted: bool) -> Deferred[None] | None:
+        name = first_word(text)[0]
+        if not name:
+            return self._wrong(f"Whom? {'/mute' if muted else '/unmute'} bob")
+        person = self._named(name)
+        if person is None:
+            return None
+        done = self._stay.chat.mute(person.uri, muted)
+        return self._attempt(done, f"{person} was not {'muted' if muted else 'unmuted'}")
+
+    def _change_subject(self, text: str) -> Deferred[None] | None:
+        return self._attempt(
+            self._stay.chat.change_subject(text.strip()),
+            "The subject was not changed",
+            lambda _: self._notice(
+                f"The subject is: {text.strip()}"
+                if text.strip()
+                else "There is no subject any more."
+            ),
         )
 
     def _accept(self, _: str) -> Deferred[None] | None:

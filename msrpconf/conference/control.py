@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from msrpconf.conference.attendance import Attendance, Connector
 from msrpconf.conference.bye import FLOW
+from msrpconf.conference.commands import run_command
 from msrpconf.conference.connecting import settle
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.file_control import FileControl
@@ -94,6 +95,7 @@ class ConferenceControl:
             tell,
         )
         self.attendance.on_bound = self.referrals.bound
+        registry.run_command = run_command
         registry.on_left = self._left
         registry.on_ended = self._ended
         self._handlers: dict[str, Callable[[Request], Response | Denied]] = {

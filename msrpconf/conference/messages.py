@@ -81,6 +81,8 @@ def _begin_cpim(room: Room, sender: Participant, piece: Piece) -> MessageSink | 
     room.originals.sent(head, identity.key)
     if not room.is_named_by(head.to[0].uri):
         return route_private(room, sender, piece, head, render)
+    if head.media_type == TEXT and (done := _command(sender, piece, head.body_offset)):
+        return done if isinstance(done, Refusal) else None
     if not room.history.keeps(head.media_type):
         return _distribute(room, sender, piece, render)
 
@@ -108,6 +110,8 @@ def _begin_text(
         content_type.isascii() and content_type.isprintable()
     ):
         return Refusal(400, f"Content-Type must be {MAX_CONTENT_TYPE} printable octets at most")
+    if done := _command(sender, piece, 0):
+        return done if isinstance(done, Refusal) else None
     at = room.now()
     render = render_text(content_type, sender.speaker, room.uri, at)
     if not room.history.keeps(TEXT):
@@ -118,6 +122,14 @@ def _begin_text(
         room.history.add(Said(sender.speaker, at, when, content_type, (), octets))
 
     return _distribute(room, sender, piece, render, keep)
+
+
+def _command(sender: Participant, piece: Piece, offset: int) -> Refusal | bool:
+    """Whether a message tells the room to do something, which is done then."""
+    if not piece.data.startswith(b"/", offset) or piece.flag is not Continuation.COMPLETE:
+        return False
+    run = sender.room.run_command
+    return run is not None and run(sender, piece.data[offset:])
 
 
 def _distribute(

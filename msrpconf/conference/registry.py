@@ -16,7 +16,7 @@ from msrpconf.conference.settings import RoomSettings
 from msrpconf.conference.spool import Spools
 from msrpconf.conference.states import Change, Watcher
 from msrpconf.protocols.msrp.connection import session_id
-from msrpconf.protocols.msrp.session import Session
+from msrpconf.protocols.msrp.session import Refusal, Session
 from msrpconf.protocols.sip.message import Request
 
 DialogId = tuple[str, str, str | None]
@@ -56,6 +56,8 @@ class ConferenceRegistry:
         self.sessions: dict[bytes, Session] = {}
         self.pending: dict[tuple[str, str | None], Participant] = {}
         """Whose INVITE waits for its ACK, by Call-ID and the peer's tag, as a CANCEL names it."""
+        self.run_command: Callable[[Participant, bytes], Refusal | bool] | None = None
+        """What rooms do with messages that may be commands."""
         self.spools: Spools | None = None
         """Where messages may wait for slow readers, if anywhere: for rooms that are made later."""
         self.static_rooms = 0
@@ -79,6 +81,7 @@ class ConferenceRegistry:
         if room is None:
             room = self.rooms[key] = Room(uri, key, self._clock, settings)
             room.spools = self.spools
+            room.run_command = self.run_command
             room.info.on_change = partial(self._changed, room)
             self.tally.rooms_made += 1
             self.on_made(room)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
@@ -57,6 +57,7 @@ class Room:
         "originals",
         "participants",
         "private_messages",
+        "run_command",
         "settings",
         "silent",
         "spools",
@@ -83,6 +84,8 @@ class Room:
         self.nicknames = Nicknames(clock, settings.reserved_nicknames, settings.quarantine)
         self.history = History(settings.history_messages, settings.history_age, self.now)
         self.originals = Originals()
+        self.run_command: Callable[[Participant, bytes], Refusal | bool] | None = None
+        """Does what a message tells the room to; False for one that is to be said."""
         self.spools: Spools | None = None
         """Where what slow readers have not read yet may wait."""
         self.silent = False

@@ -411,6 +411,27 @@ class TerminalChatTests(SynchronousTestCase):
 
     # Others.
 
+    def test_somebody_is_muted(self) -> None:
+        self.enter()
+        self.hear()
+        for command, muted in (("/mute", True), ("/unmute", False)):
+            self.types(f"{command} bob")
+            self.assertEqual(self.chat.asked[-1], ("mute", BOB, muted))
+            self.assertIn("Whom?", self.types(command))
+
+    def test_the_subject_is_changed(self) -> None:
+        self.enter()
+        self.types("/subject  What we talk about ")
+        self.assertEqual(self.chat.asked[-1], ("change_subject", "What we talk about"))
+        self.chat.answers[-1].errback(SendError(403, "Only moderators may"))
+        self.assertEqual(
+            self.console.notices[-1], "* The subject was not changed (403 Only moderators may)"
+        )
+        self.types("/subject")
+        self.assertEqual(self.chat.asked[-1], ("change_subject", ""))
+        self.chat.answers[-1].callback(None)
+        self.assertEqual(self.console.notices[-1], "* There is no subject any more.")
+
     def test_somebody_is_removed(self) -> None:
         self.enter()
         self.hear()
