@@ -5,13 +5,15 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.config import Config, ServerConfig, SipConfig
+from msrpconf.config import Config, ManagementConfig, ServerConfig, SipConfig
+from msrpconf.listen import ListenAddress
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.services import tap
 from msrpconf.services.tap import Options, ServerProcess, banner, makeService, unusable_addresses
@@ -29,6 +31,7 @@ def config(*listen: str, domains: tuple[str, ...] = ("*",)) -> Config:
     return Config(
         sip=SipConfig(listen=tuple(map(Address.parse, listen)), domains=domains),
         server=ServerConfig(listen=(Address("tcp", "127.0.0.1", 0),)),
+        written=frozenset({"focus", "server"}),
     )
 
 
@@ -89,6 +92,20 @@ class MakeServiceTests(SynchronousTestCase):
                 "udp:192.0.2.77:5060: Cannot assign requested address",
             ],
         )
+
+    def test_one_for_the_management_interface_has_a_way_out(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            listen = ListenAddress(*taken.getsockname())
+            settings = evolve(
+                config("udp:127.0.0.1:0"),
+                management=ManagementConfig(listen),
+                written=frozenset({"focus", "server", "management"}),
+            )
+            (problem,) = unusable_addresses(settings)
+        self.assertIn(f"{listen} for the management interface: Address already in use", problem)
+        self.assertIn("write another address into [management] listen", problem)
 
     def test_an_address_that_is_wanted_twice_is_taken(self) -> None:
         with socket.socket() as free:
