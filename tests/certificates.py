@@ -27,6 +27,7 @@ def issue(
     issuer: Credentials | None = None,
     authority: bool = False,
     hash_function: SHA256 | SHA384 | None = None,
+    expired: bool = False,
 ) -> Credentials:
     """A certificate for names and addresses, signed by `issuer`, else by itself.
 
@@ -42,7 +43,7 @@ def issue(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(hours=-1 if expired else 24))
         .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), False)
         .add_extension(x509.BasicConstraints(authority or issuer is None, None), True)
     )

@@ -1,0 +1,1 @@
+"""Which server has which room: tables and their placement, without sockets."""

@@ -1,0 +1,209 @@
+"""What a server tells dispatchers of its dialogs, in SYNC (doc/channel.md).
+
+Enough of each to say BYE in it when the server is gone, and to know which rooms live where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from attrs import asdict, fields, frozen
+from cattrs import BaseValidationError, Converter
+
+from msrpconf.protocols.sip.dialog import Dialog
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.headers import NameAddr, Reason
+from msrpconf.protocols.sip.message import Headers, Request
+from msrpconf.protocols.sip.uri import parse_uri
+
+DialogId = tuple[str, str, str | None]
+"""Call-ID, the server's tag, the peer's tag."""
+
+MAX_TEXT = 8192
+"""Characters of one value."""
+
+BATCH = 262144
+"""Octets that one SYNC is filled up to."""
+
+CSEQ_GAP = 100_000
+"""How far beyond the server's last number a BYE on its behalf counts.
+
+A number may be higher by more than one (RFC 3261 §12.2.2), and what the server had sent since it
+told of the dialog is not known.
+"""
+
+
+class RecordError(ValueError):
+    """What a server has told cannot be read."""
+
+
+@frozen
+class DialogRecord:
+    """A dialog of a server's: `room` is the key of its room, `way` the server's way to the client.
+
+    The others are those of `Dialog`; `cseq` is the number of the server's last request,
+    `peer_cseq` that of the client's.
+    """
+
+    room: str
+    call_id: str
+    local_tag: str
+    remote_tag: str | None
+    local_uri: str
+    remote_uri: str
+    target: str
+    routes: tuple[str, ...] = ()
+    cseq: int = 0
+    peer_cseq: int = 0
+    way: str = ""
+
+    @classmethod
+    def of(cls, dialog: Dialog, room: str, way: str) -> DialogRecord:
+        """What there is to tell of a dialog."""
+        return cls(
+            room,
+            dialog.call_id,
+            dialog.local_tag,
+            dialog.remote_tag,
+            dialog.local_uri,
+            dialog.remote_uri,
+            str(dialog.remote_target),
+            dialog.route_set,
+            dialog.local_cseq,
+            dialog.remote_cseq or 0,
+            way,
+        )
+
+    @property
+    def id(self) -> DialogId:
+        """What names the dialog."""
+        return self.call_id, self.local_tag, self.remote_tag
+
+    def goodbye(self, reason: Reason) -> Request:
+        """The BYE to the client, in the server's name."""
+        dialog = Dialog(
+            self.call_id,
+            self.local_tag,
+            self.remote_tag,
+            self.local_uri,
+            self.remote_uri,
+            parse_uri(self.target),
+            self.routes,
+            min(self.cseq + CSEQ_GAP, 2**31 - 2),
+        )
+        return dialog.request("BYE", headers=(("Reason", str(reason)),))[1]
+
+    def farewell(self, reason: Reason) -> Request:
+        """The BYE to the server, in the client's name: its client was told that it is out."""
+        number = min(self.peer_cseq + CSEQ_GAP, 2**31 - 1)
+        remote = f";tag={self.remote_tag}" if self.remote_tag is not None else ""
+        headers = Headers(
+            [
+                ("From", f"{self.remote_uri}{remote}"),
+                ("To", f"{self.local_uri};tag={self.local_tag}"),
+                ("Call-ID", self.call_id),
+                ("CSeq", f"{number} BYE"),
+                ("Reason", str(reason)),
+            ]
+        )
+        return Request("BYE", NameAddr.parse(self.local_uri).uri, headers)
+
+
+@frozen
+class Changes:
+    """What one SYNC tells: dialogs that are, as they are now, and those that have ended."""
+
+    dialogs: tuple[DialogRecord, ...] = ()
+    ended: tuple[DialogId, ...] = ()
+
+
+_CONVERTER = Converter(forbid_extra_keys=False)
+
+
+def encode_changes(changes: Changes) -> bytes:
+    """The body of a SYNC, in JSON."""
+    document: dict[str, Any] = {}
+    if changes.dialogs:
+        document["dialogs"] = [asdict(each) for each in changes.dialogs]
+    if changes.ended:
+        document["ended"] = changes.ended
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def decode_changes(body: bytes) -> Changes:
+    """What a SYNC tells. Raises `RecordError`."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise RecordError("the body must be a JSON object")
+    return Changes(
+        tuple(_record(each) for each in _array(document, "dialogs")),
+        tuple(_dialog_id(each) for each in _array(document, "ended")),
+    )
+
+
+def _array(document: dict[str, Any], name: str) -> list[Any]:
+    found = document.get(name, [])
+    if not isinstance(found, list):
+        raise RecordError(f"{name}: expected an array")
+    return found
+
+
+_TEXTS = frozenset(
+    {"room", "call_id", "local_tag", "local_uri", "remote_uri", "target", "way", "remote_tag"}
+)
+_NAMES = frozenset(each.name for each in fields(DialogRecord))
+
+
+def _record(value: Any) -> DialogRecord:
+    if not isinstance(value, dict):
+        raise RecordError("a dialog: expected a JSON object")
+    known = {name: each for name, each in value.items() if name in _NAMES}
+    for name, each in known.items():
+        wanted = name == "remote_tag" and each is None
+        if name in _TEXTS:
+            wanted = wanted or _is_text(each)
+        elif name == "routes":
+            wanted = isinstance(each, list) and len(each) <= 64 and all(map(_is_text, each))
+        else:
+            wanted = isinstance(each, int) and 0 <= each < 2**32
+        if not wanted:
+            raise RecordError(f"a dialog: {name} has a value that it cannot have")
+    try:
+        record = _CONVERTER.structure(known, DialogRecord)
+        parse_uri(record.target)
+        NameAddr.parse(record.local_uri)
+    except (BaseValidationError, SipSyntaxError, TypeError, ValueError) as error:
+        raise RecordError(f"a dialog: {error}") from None
+    return record
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT and not {"\r", "\n"} & set(value)
+
+
+def _dialog_id(value: Any) -> DialogId:
+    if not isinstance(value, list) or len(value) != 3:
+        raise RecordError("ended: expected an array of Call-ID, our tag, the peer's tag")
+    call_id, ours, theirs = value
+    if not (_is_text(call_id) and _is_text(ours) and (theirs is None or _is_text(theirs))):
+        raise RecordError("ended: expected texts")
+    return call_id, ours, theirs
+
+
+def batches(records: Iterable[DialogRecord]) -> Iterator[tuple[DialogRecord, ...]]:
+    """Groups of records, each of which fits into one SYNC."""
+    batch: list[DialogRecord] = []
+    size = 0
+    for record in records:
+        size += len(encode_changes(Changes((record,))))
+        batch.append(record)
+        if size >= BATCH:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)

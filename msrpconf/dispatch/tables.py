@@ -1,0 +1,176 @@
+"""What a dispatcher knows: servers, the dialogs that they told of, and where rooms live.
+
+Pure: who connects, keeps time and sends is `services.dispatcher`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from enum import Enum
+
+from attrs import define, field
+
+from msrpconf.dispatch.placement import ranked
+from msrpconf.dispatch.records import Changes, DialogId, DialogRecord
+
+MAX_DIALOGS = 250_000
+"""Dialogs that are kept of one server; of more, no BYE is sent if it dies."""
+
+MAX_CALLS = 100_000
+"""INVITEs without a To tag whose server is remembered, for their CANCEL; the latest ones."""
+
+
+class ServerState(Enum):
+    """Whether a server can be asked."""
+
+    UP = "up"
+    AWAY = "away"
+    """The link is broken: it may come back, with its rooms."""
+
+
+@define(eq=False)
+class ServerEntry:
+    """One server: `dialogs` are those that it told of, `rooms` their rooms with how many each.
+
+    `offered` are the rooms that requests under way may make there.
+    """
+
+    name: str
+    state: ServerState = ServerState.UP
+    capacity: int = 1
+    draining: bool = False
+    dialogs: dict[DialogId, DialogRecord] = field(factory=dict)
+    rooms: Counter[str] = field(factory=Counter)
+    offered: Counter[str] = field(factory=Counter)
+    unconfirmed: dict[DialogId, DialogRecord] | None = None
+    """During a SYNC: what it had before, and has not told of again."""
+    buried: dict[DialogId, None] = field(factory=dict)
+    """Dialogs whose clients were sent a BYE while the server was away."""
+
+    @property
+    def takes_rooms(self) -> bool:
+        """Whether new rooms may be offered to it."""
+        up = self.state is ServerState.UP and not self.draining
+        return up and self.unconfirmed is None and len(self.rooms) < self.capacity
+
+
+class DispatchTables:
+    """All servers by name, and the rooms by key."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, ServerEntry] = {}
+        self._calls: OrderedDict[tuple[str, str | None], str] = OrderedDict()
+
+    # Servers.
+
+    def came(self, name: str, capacity: int, draining: bool) -> ServerEntry:
+        """A server is connected: what it has is what it had, until it has told."""
+        entry = self.servers.setdefault(name, ServerEntry(name))
+        entry.state = ServerState.UP
+        entry.capacity, entry.draining = max(capacity, 1), draining
+        entry.unconfirmed = dict(entry.dialogs)
+        return entry
+
+    def went(self, name: str) -> ServerEntry | None:
+        """The link to a server is broken."""
+        entry = self.servers.get(name)
+        if entry is not None:
+            entry.state = ServerState.AWAY
+            entry.unconfirmed = None
+        return entry
+
+    def forget(self, name: str) -> list[DialogRecord]:
+        """A server will not come back: its rooms are nowhere. Gives its dialogs."""
+        entry = self.servers.get(name)
+        if entry is None:
+            return []
+        lost = list(entry.dialogs.values())
+        entry.buried.update(dict.fromkeys(entry.dialogs))
+        entry.dialogs.clear()
+        entry.rooms.clear()
+        return lost
+
+    # Dialogs.
+
+    def learn(self, entry: ServerEntry, changes: Changes) -> list[DialogRecord]:
+        """What a server tells of its dialogs; gives those that were ended meanwhile."""
+        risen = []
+        for record in changes.dialogs:
+            if record.id in entry.buried:
+                risen.append(record)
+                continue
+            if entry.unconfirmed is not None:
+                entry.unconfirmed.pop(record.id, None)
+            self._put(entry, record)
+        for dialog_id in changes.ended:
+            entry.buried.pop(dialog_id, None)
+            if entry.unconfirmed is not None:
+                entry.unconfirmed.pop(dialog_id, None)
+            self._remove(entry, dialog_id)
+        return risen
+
+    def told_all(self, entry: ServerEntry) -> list[DialogRecord]:
+        """A server has told all that it has. Gives the dialogs that it had before, and has lost."""
+        lost, entry.unconfirmed = entry.unconfirmed or {}, None
+        for dialog_id in lost:
+            self._remove(entry, dialog_id)
+        return list(lost.values())
+
+    def _put(self, entry: ServerEntry, record: DialogRecord) -> None:
+        if record.id not in entry.dialogs and len(entry.dialogs) >= MAX_DIALOGS:
+            return
+        self._remove(entry, record.id)
+        entry.dialogs[record.id] = record
+        entry.rooms[record.room] += 1
+
+    def _remove(self, entry: ServerEntry, dialog_id: DialogId) -> None:
+        record = entry.dialogs.pop(dialog_id, None)
+        if record is not None:
+            _less(entry.rooms, record.room)
+
+    # Rooms.
+
+    def home(self, room: str) -> ServerEntry | None:
+        """The server where a room lives, or is about to; None for one that is nowhere."""
+        for entry in self.servers.values():
+            if room in entry.rooms or room in entry.offered:
+                return entry
+        return None
+
+    def candidates(self, room: str) -> list[ServerEntry]:
+        """The servers that a new room may be offered to, the first one first."""
+        open_to = [each for each in self.servers.values() if each.takes_rooms]
+        names = ranked(room, ((each.name, each.capacity) for each in open_to))
+        return [self.servers[name] for name in names]
+
+    def offer(self, entry: ServerEntry, room: str) -> None:
+        """A request that may make a room goes to a server: others for the room do, too."""
+        entry.offered[room] += 1
+
+    def answered(self, entry: ServerEntry, room: str) -> None:
+        """That request is answered."""
+        _less(entry.offered, room)
+
+    # Requests.
+
+    def of_tag(self, tag: str) -> ServerEntry | None:
+        """The server that a tag of its own names."""
+        return self.servers.get(tag.partition(".")[0])
+
+    def remember_call(self, call_id: str, tag: str | None, name: str) -> None:
+        """Where an INVITE went, for its CANCEL."""
+        self._calls[call_id, tag] = name
+        self._calls.move_to_end((call_id, tag))
+        if len(self._calls) > MAX_CALLS:
+            self._calls.popitem(last=False)
+
+    def of_call(self, call_id: str, tag: str | None) -> ServerEntry | None:
+        """Where that INVITE went."""
+        name = self._calls.get((call_id, tag))
+        return None if name is None else self.servers.get(name)
+
+
+def _less(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -1,0 +1,475 @@
+"""msrp-conference-dispatcher: brings each request of a focus to the server that has its room.
+
+It connects to all servers and learns from each which dialogs, and so which rooms, it has. A room
+that lives stays where it is; a new one goes to a server by the hash of its URI; a request in a
+dialog goes to the server that our tag names. A server whose link is broken may come back within
+the grace time with all its rooms, and nobody notices. If it does not, the dispatcher has the
+focus send a BYE to everybody in them, and the rooms may begin anew elsewhere.
+
+    up --link lost--> away --back, and has told its dialogs--> up
+                        `--grace time over, or back without them: BYEs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    inlineCallbacks,
+    succeed,
+)
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+
+from msrpconf.conference.bye import FLOW
+from msrpconf.conference.leg import CONFERENCE
+from msrpconf.dispatch.records import DialogRecord, RecordError, decode_changes
+from msrpconf.dispatch.tables import DispatchTables, ServerEntry
+from msrpconf.protocols.channel import ChannelClosed, Handler
+from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_link import DISPATCHER, SERVER, Hello, Link, LinkSettings
+from msrpconf.protocols.channel_tls import ChannelTls, is_for
+from msrpconf.protocols.sip.headers import Reason
+from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.services.dispatchers import MARK
+from msrpconf.visible import visible
+
+GOODBYES = 100
+"""BYEs for a server that died that are under way at one time."""
+
+MAX_HELD = 10_000
+"""Requests that wait, after the start, until it is known where rooms live."""
+
+FAILED = Reason("SIP", 503, "The conference server has failed: join again")
+
+RETRY_AFTER = (("Retry-After", "5"),)
+
+CallKey = tuple[str, str | None, str]
+"""Call-ID, the client's tag, the method."""
+
+
+class _Cancelled(Exception):
+    """A request that waits was cancelled by its client."""
+
+
+class DispatcherService(Service):
+    """Connects to `servers`, and is the channel of a focus to all of them.
+
+    `name` is what the dispatcher is called, as its certificate says, `grace` the seconds that a
+    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS.
+    """
+
+    name = "msrpconf-dispatcher"
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        servers: Iterable[ChannelAddress],
+        to_focus: Handler,
+        *,
+        grace: float = 5.0,
+        tls: ChannelTls | None = None,
+        settings: LinkSettings | None = None,
+    ) -> None:
+        self.tables = DispatchTables()
+        self.links: dict[str, Link] = {}
+        """Those that are up, by the name of the server."""
+        self.own_name = name
+        self._reactor = reactor
+        self._to_focus = to_focus
+        self._grace = grace
+        self._tls = tls
+        self._settings = settings or LinkSettings()
+        self._ends = [_ServerEnd(self, address) for address in servers]
+        self._away: dict[str, IDelayedCall] = {}
+        self._unsettled: set[ChannelAddress] = {end.address for end in self._ends}
+        self._settling: IDelayedCall | None = None
+        self._held: dict[CallKey, Deferred[None]] = {}
+        self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
+        self._goodbyes = DeferredSemaphore(GOODBYES)
+
+    # Connecting.
+
+    def startService(self) -> None:
+        """Connect to all servers, and go on trying."""
+        Service.startService(self)
+        self._settling = self._reactor.callLater(self._grace, self._settled)
+        for end in self._ends:
+            end.start()
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Close the links. Calls and rooms go on without us."""
+        Service.stopService(self)
+        self._settled()
+        for timer in self._away.values():
+            timer.cancel()
+        self._away.clear()
+        yield DeferredList([end.stop() for end in self._ends])
+
+    def link(self, end: _ServerEnd) -> Link:
+        """A link for a new connection to a server."""
+        link: Link
+        link = Link(
+            self._reactor,
+            end,
+            lambda request: self._asked(link, request),
+            str(end.address),
+            secure=end.address.path is None,
+            settings=self._settings,
+        )
+        return link
+
+    def endpoint(self, address: ChannelAddress) -> IStreamClientEndpoint:
+        """How to connect to a server."""
+        if address.path is not None:
+            return UNIXClientEndpoint(self._reactor, address.path)
+        if self._tls is None:
+            raise ValueError(f"{address}: there is no certificate to connect by TLS with")
+        plain = HostnameEndpoint(self._reactor, address.host, address.port)
+        return wrapClientTLS(self._tls.client(address.host), plain)
+
+    def client(self, end: _ServerEnd) -> ClientService:
+        """What keeps a connection to a server."""
+        return _Client(
+            self.endpoint(end.address),
+            _Links(self, end),
+            retryPolicy=lambda _: end.delay(),
+            clock=self._reactor,
+        )
+
+    def taken(self, name: str) -> bool:
+        """Whether a server of that name is connected."""
+        return name in self.links
+
+    def link_up(self, link: Link) -> None:
+        """A server is connected; it will tell what it has."""
+        peer = link.peer
+        assert peer is not None
+        self.links[peer.name] = link
+        self.tables.came(peer.name, peer.capacity, peer.draining)
+        self._stop_waiting_for(peer.name)
+        self.log.info(
+            "server {name} at {address} connected{note}",
+            name=peer.name,
+            address=link.address,
+            note=", and is draining" if peer.draining else "",
+        )
+
+    def link_down(self, link: Link, why: str) -> None:
+        """A server is gone, for a while or for ever."""
+        name = "" if link.peer is None else link.peer.name
+        if self.links.get(name) is not link:
+            return
+        del self.links[name]
+        entry = self.tables.went(name)
+        if entry is None or not self.running:
+            return
+        self.log.warn(
+            "server {name} at {address} lost: {why}; {rooms} rooms, {grace:g} s to come back",
+            name=name,
+            address=link.address,
+            why=visible(why),
+            rooms=len(entry.rooms),
+            grace=self._grace,
+        )
+        self._stop_waiting_for(name)
+        self._away[name] = self._reactor.callLater(self._grace, self._gone, name)
+
+    def _stop_waiting_for(self, name: str) -> None:
+        timer = self._away.pop(name, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _gone(self, name: str) -> None:
+        """The grace time is over."""
+        self._away.pop(name, None)
+        left = self._farewells.pop(name, {})
+        lost = [each for each in self.tables.forget(name) if each.id not in left]
+        self.log.error(
+            "server {name} has not come back for {grace:g} s: BYE to {count} calls",
+            name=name,
+            grace=self._grace,
+            count=len(lost),
+        )
+        self._say_goodbye(lost)
+
+    def _say_goodbye(self, lost: Iterable[DialogRecord]) -> None:
+        """Have the focus tell clients that their server is gone, so many at a time."""
+        for record in lost:
+            name, _, flow = record.way.partition(MARK)
+            if name != self.own_name:
+                continue  # the dispatcher that the call came by does it
+            bye = record.goodbye(FAILED)
+            if flow:
+                bye.headers.set(FLOW, flow)
+            self._goodbyes.run(self._to_focus, bye).addErrback(self._goodbye_failed, record)
+
+    def _goodbye_failed(self, failure: Failure, record: DialogRecord) -> None:
+        self.log.warn(
+            "BYE for a server that is gone could not be sent: {error} (Call-ID {call_id})",
+            error=visible(failure.getErrorMessage()),
+            call_id=visible(record.call_id),
+        )
+
+    # What is known after the start.
+
+    def _synced(self, address: ChannelAddress) -> None:
+        self._unsettled.discard(address)
+        if not self._unsettled:
+            self._settled()
+
+    def _settled(self) -> None:
+        """All servers have told what they have, or had the time to."""
+        if self._settling is None:
+            return
+        if self._settling.active():
+            self._settling.cancel()
+        self._settling = None
+        held, self._held = self._held, {}
+        for each in held.values():
+            each.callback(None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known where rooms live."""
+        return self._settling is None
+
+    # What servers ask.
+
+    def _asked(self, link: Link, request: Request) -> Response | Deferred[Response]:
+        name = "" if link.peer is None else link.peer.name
+        entry = self.tables.servers.get(name)
+        if entry is None or self.links.get(name) is not link:
+            return request.response(403, "This link is no longer in use")
+        if request.method == "SYNC":
+            return self._sync(link, entry, request)
+        if request.method == "DRAIN":
+            entry.draining = request.headers.get("Draining") == "yes"
+            link.drained(entry.draining)
+            what = "drains: it gets no new rooms" if entry.draining else "takes new rooms again"
+            self.log.info("server {name} {what}", name=name, what=what)
+            return request.response(200)
+        return self._to_focus(request)
+
+    def _sync(self, link: Link, entry: ServerEntry, request: Request) -> Response:
+        try:
+            changes = decode_changes(request.body)
+        except RecordError as error:
+            text = "server {name} told what cannot be read: {error}"
+            self.log.error(text, name=entry.name, error=visible(str(error)))
+            return request.response(400, str(error))
+        for record in self.tables.learn(entry, changes):
+            self._farewell(link, record)
+        if request.headers.get("Sync") != "done":
+            return request.response(200)
+        left = self._farewells.pop(entry.name, {})
+        lost = [each for each in self.tables.told_all(entry) if each.id not in left]
+        entry.buried.clear()
+        self.log.info(
+            "server {name} has {rooms} rooms and {dialogs} calls; lost: {lost}",
+            name=entry.name,
+            rooms=len(entry.rooms),
+            dialogs=len(entry.dialogs),
+            lost=len(lost),
+        )
+        self._say_goodbye(lost)
+        for dialog_id, record in left.items():
+            if dialog_id in entry.dialogs:
+                self._farewell(link, record)
+        for end in self._ends:
+            if end.current is link:
+                self._synced(end.address)
+        return request.response(200)
+
+    def _farewell(self, link: Link, record: DialogRecord) -> None:
+        """Tell a server that one of its clients is out, or was told that it is."""
+        bye = record.farewell(FAILED)
+        link.request(bye).addErrback(lambda failure: failure.trap(ChannelClosed))
+
+    # What the focus asks: it is a `Channel`.
+
+    def request(self, message: Request) -> Deferred[Response]:
+        """Sends a client's request to the server that has its room or dialog. See `Channel`."""
+        return Deferred.fromCoroutine(self._dispatch(message))
+
+    async def _dispatch(self, message: Request) -> Response:
+        if message.to.tag is not None:
+            return await self._in_dialog(message, self.tables.of_tag(message.to.tag))
+        call = message.call_id, message.from_.tag, message.method
+        if message.method == "CANCEL":
+            waiting = self._held.pop((*call[:2], "INVITE"), None)
+            if waiting is not None:
+                waiting.errback(_Cancelled())
+                return message.response(200)
+            entry = self.tables.of_call(message.call_id, message.from_.tag)
+            return await self._in_dialog(message, entry)
+        room = parse_uri(message.headers.get(CONFERENCE) or str(message.uri)).key
+        if not self.settled and self.tables.home(room) is None:
+            if len(self._held) >= MAX_HELD or call in self._held:
+                return self._refuse(message, 503, "The dispatcher has just started: try again")
+            self._held[call] = Deferred()
+            try:
+                await self._held[call]
+            except _Cancelled:
+                return message.response(487)
+        return await self._to_room(message, room)
+
+    async def _in_dialog(self, message: Request, entry: ServerEntry | None) -> Response:
+        if entry is None:
+            return self._refuse(message, 481, "No conference server here has this dialog")
+        link = self.links.get(entry.name)
+        if link is not None:
+            return await link.request(message)
+        dialog_id = message.call_id, message.to.tag or "", message.from_.tag
+        record = entry.dialogs.get(dialog_id)
+        if record is None:
+            return self._refuse(message, 481, "The conference server of this dialog has failed")
+        if message.method == "BYE":
+            # The client shall be rid of it; the server is told when it is back.
+            self._farewells.setdefault(entry.name, {})[dialog_id] = record
+            return message.response(200)
+        return self._refuse(message, 503, "The conference server is away: try again")
+
+    async def _to_room(self, message: Request, room: str) -> Response:
+        home = self.tables.home(room)
+        if home is not None:
+            return await self._offer(message, room, home)
+        response = self._no_server(message)
+        for entry in self.tables.candidates(room):
+            response = await self._offer(message, room, entry)
+            if response.status != 503 or self.tables.home(room) is not None:
+                break
+        return response
+
+    async def _offer(self, message: Request, room: str, entry: ServerEntry) -> Response:
+        """Send a request to a server, and what is for the same room after it."""
+        link = self.links.get(entry.name)
+        if link is None:
+            return self._refuse(message, 503, "The room's conference server is away: try again")
+        if message.method == "INVITE":
+            self.tables.remember_call(message.call_id, message.from_.tag, entry.name)
+        self.tables.offer(entry, room)
+        try:
+            return await link.request(message)
+        finally:
+            self.tables.answered(entry, room)
+
+    def _no_server(self, message: Request) -> Response:
+        return message.response(503, "No conference server takes new rooms", headers=RETRY_AFTER)
+
+    def _refuse(self, message: Request, status: int, reason: str) -> Response:
+        self.log.info(
+            "refused: {method} to {uri}: {status} {reason} (Call-ID {call_id})",
+            method=message.method,
+            uri=message.uri,
+            status=status,
+            reason=reason,
+            call_id=visible(message.call_id),
+        )
+        headers = RETRY_AFTER if status == 503 else ()
+        return message.response(status, reason, headers=headers)
+
+
+class _Client(ClientService):
+    """Says nothing of each attempt: `_ServerEnd` says what is wrong, once."""
+
+    _log = Logger(observer=LogPublisher())
+
+
+class _ServerEnd:
+    """Our end of the links to one address. See `LinkOwner`."""
+
+    log = Logger()
+
+    def __init__(self, dispatcher: DispatcherService, address: ChannelAddress) -> None:
+        self.address = address
+        self.current: Link | None = None
+        self._dispatcher = dispatcher
+        self._client: ClientService | None = None
+        self._said: str | None = None
+        self._attempts = 0
+        self._backoff = backoffPolicy(0.2, 5.0)
+
+    def delay(self) -> float:
+        """Seconds until the next attempt: more and more until there is a link."""
+        self._attempts += 1
+        return self._backoff(self._attempts - 1)
+
+    def start(self) -> None:
+        """Connect."""
+        self._client = self._dispatcher.client(self)
+        self._client.startService()
+        self._client.whenConnected(failAfterFailures=1).addErrback(self._no_way)
+
+    def _no_way(self, failure: Failure) -> None:
+        if self._dispatcher.running:
+            self._say("error", f"no link to {self.address}: {failure.getErrorMessage()}")
+
+    def _say(self, level: str, text: str) -> None:
+        """A line, unless it is the one before."""
+        if text != self._said:
+            self._said = text
+            getattr(self.log, level)("{text}; trying again", text=visible(text))
+
+    def stop(self) -> Deferred[None]:
+        """Connect no more."""
+        client, self._client = self._client, None
+        if self.current is not None:
+            self.current.close("the dispatcher ends")
+        if client is None:
+            return succeed(None)
+        return client.stopService()
+
+    def hello(self) -> Hello:
+        """What we say of ourselves."""
+        return Hello(self._dispatcher.own_name, DISPATCHER)
+
+    def trusts(self, link: Link) -> str | None:
+        """Whether the server's certificate is for the host that we wanted."""
+        if is_for(link.transport, self.address.host):
+            return None
+        return f"its certificate is not for {self.address.host}"
+
+    def admit(self, link: Link, hello: Hello) -> str | None:
+        """Whether it is a server, of a name that no other has."""
+        if hello.role != SERVER:
+            return f"a dispatcher has no links to a {visible(hello.role)}"
+        if self._dispatcher.taken(hello.name):
+            return f"another server is called {visible(hello.name)}: [server] name must differ"
+        return None
+
+    def link_up(self, link: Link) -> None:
+        """Connected."""
+        self.current, self._said, self._attempts = link, None, 0
+        self._dispatcher.link_up(link)
+
+    def link_down(self, link: Link, why: str) -> None:
+        """Not any more, or not at all."""
+        if self.current is link:
+            self.current = None
+            self._dispatcher.link_down(link, why)
+        elif self._dispatcher.running:
+            self._say("error", f"no link to {self.address}: {why}")
+
+
+class _Links(Factory):
+    noisy = False
+
+    def __init__(self, dispatcher: DispatcherService, end: _ServerEnd) -> None:
+        self._make: Callable[[], Link] = lambda: dispatcher.link(end)
+
+    def buildProtocol(self, addr: object) -> Link:
+        return self._make()
