@@ -12,6 +12,7 @@ from msrpconf.commands.chat import chat
 from msrpconf.commands.demo import demo
 from msrpconf.commands.files import get, put
 from msrpconf.commands.participant import participant
+from msrpconf.commands.pki import pki
 from msrpconf.commands.room import room
 from msrpconf.commands.send import send
 from msrpconf.commands.serving import drain, reload, status, undrain
@@ -27,7 +28,7 @@ def main() -> None:
     """
 
 
-for _command in (chat, send, put, get, demo):
+for _command in (chat, send, put, get, demo, pki):
     main.add_command(_command)
 for _command in (room, participant, status, top, drain, undrain, reload):
     main.add_command(_command)

@@ -16,22 +16,25 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from msrpconf import config_management
+from msrpconf import config_channel, config_management
 from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
+from msrpconf.config_channel import ChannelConfig, ChannelKeys, DispatcherConfig
 from msrpconf.config_management import read_token
 from msrpconf.config_presence import PresenceConfig
 from msrpconf.config_tls import TlsFiles
 from msrpconf.config_values import Network, UnexpectedValue, found, instead
 from msrpconf.listen import ListenAddress
+from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.uri import SipURI
-from msrpconf.protocols.tls import Tls
+from msrpconf.protocols.tls import Tls, TlsError
 from msrpconf.storage.url import in_directory
 
 T = TypeVar("T")
@@ -44,14 +47,8 @@ COMPONENTS = {
     "management": "the management interface",
 }
 
-# Those that nothing works without, in this version.
-_NEEDED = ("focus", "server")
-
-# Tables of the design whose component is not in this version: a file that has one expects it to
-# run, so it is not enough to call the table unknown.
-_NOT_YET = {
-    "dispatcher": "the dispatcher",
-}
+# A table that starts one, too, and is not among those that run where none is written.
+_APART = frozenset({"dispatcher"})
 
 
 class ConfigError(ValueError):
@@ -103,14 +100,10 @@ class FocusConfig:
 
     - `ack_timeout`: seconds that an answered INVITE may wait for its ACK.
     - `outbound_proxy`: the proxy that invitations are sent by, None for the invitee's own host.
-    - `presence`: the presence agent elsewhere that is told of the rooms, None for none.
-    - `publish_expires`: seconds for which what it was told holds, unless it is told again.
     """
 
     ack_timeout: float = _key(5.0, values.seconds)
     outbound_proxy: SipURI | None = _key(None, values.proxy)  # noqa: RUF009
-    presence: SipURI | None = _key(None, values.proxy)  # noqa: RUF009
-    publish_expires: int = _key(600, values.count)
 
 
 @frozen
@@ -120,6 +113,8 @@ class ServerConfig:
     - `name`: what names this server in the tags of its dialogs.
     - `listen`: addresses to listen at for MSRP, numeric.
     - `address`: the host to advertise in `a=path`, None for the one listened at.
+    - `control`: where dispatchers connect, None where the focus is in this process.
+    - `dispatchers`: the names that the certificates of dispatchers may be for.
     - `keepalive`: seconds after which an idle connection is asked whether it still is; 0: never.
     - `keepalive_timeout`: seconds that such a connection may not answer.
     - `msrp_timeout`: seconds that who has joined may be without an MSRP connection.
@@ -140,6 +135,10 @@ class ServerConfig:
         values.list_of(values.address("tcp", "tls"), "addresses to listen at", empty=False),
     )
     address: str | None = _key(None, values.host)
+    control: ChannelAddress | None = _key(None, config_channel.control)  # noqa: RUF009
+    dispatchers: tuple[str, ...] = _key(
+        (), values.list_of(config_channel.peer_name, "names of dispatchers", empty=True)
+    )
     keepalive: float = _key(60.0, values.seconds_or_never)
     keepalive_timeout: float = _key(30.0, values.seconds)
     msrp_timeout: float = _key(15.0, values.seconds)
@@ -268,6 +267,8 @@ class Config:
     database: DatabaseConfig = DatabaseConfig()
     management: ManagementConfig = ManagementConfig()
     presence: PresenceConfig = PresenceConfig()  # noqa: RUF009
+    dispatcher: DispatcherConfig = DispatcherConfig()  # noqa: RUF009
+    channel: ChannelConfig = ChannelConfig()  # noqa: RUF009
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -316,7 +317,12 @@ class Config:
     @property
     def components(self) -> frozenset[str]:
         """The tables of the components to run: those that are written, all if none is."""
-        return frozenset(COMPONENTS) & self.written or frozenset(COMPONENTS)
+        return (_APART | frozenset(COMPONENTS)) & self.written or frozenset(COMPONENTS)
+
+    def only(self, *components: str) -> Config:
+        """The configuration for a process that runs these of the components that are written."""
+        others = (_APART | frozenset(COMPONENTS)) - set(components)
+        return evolve(self, written=(self.written - others) | {components[0]})
 
     def check(self) -> None:
         """Refuse what each key allows and all of them together do not.
@@ -324,9 +330,9 @@ class Config:
         To be called before any port opens. Raises ConfigError.
         """
         errors = [
-            *self._check_components(),
-            *self._check_trust(),
-            *self._check_server_address(),
+            *self._channel_keys().problems(),
+            *(self._check_trust() if "focus" in self.components else ()),
+            *(self._check_server_address() if "server" in self.components else ()),
             *self._check_tls(),
             *self._check_management(),
             *(f"[presence] {problem}" for problem in self.presence.problems),
@@ -391,15 +397,29 @@ class Config:
                 'listen = ["tls:192.0.2.1:2856"]'
             )
 
-    def _check_components(self) -> Iterable[str]:
-        present = " and ".join(f"[{name}]" for name in COMPONENTS if name in self.components)
-        for missing in _NEEDED:
-            if missing in self.components:
-                continue
-            yield (
-                f"{present} alone runs no {COMPONENTS[missing]}, and this version needs both in "
-                f"one process; write an empty table [{missing}] too, or none of them"
-            )
+    def load_channel_tls(self) -> ChannelTls | None:
+        """The TLS of the links between servers and dispatchers; None where there is none.
+
+        Of a checked configuration.
+        """
+        try:
+            return self._channel_keys().tls()
+        except TlsError:
+            return None
+
+    def _channel_keys(self) -> ChannelKeys:
+        table = "channel" if "channel" in self.written else "tls"
+        files = self.channel if table == "channel" else self.tls
+        server = "server" in self.components
+        return ChannelKeys(
+            components=self.components,
+            control=self.server.control if server else None,
+            dispatchers=self.server.dispatchers,
+            servers=self.dispatcher.servers if "dispatcher" in self.components else (),
+            table=table,
+            files=(files.certificate, files.private_key, files.authorities),
+            directory=Path(self.source).parent,
+        )
 
     def _check_trust(self) -> Iterable[str]:
         if "sip.trusted" in self.written:
@@ -446,6 +466,8 @@ _TABLES: Mapping[str, type] = {
     "tls": TlsConfig,
     "management": ManagementConfig,
     "presence": PresenceConfig,
+    "dispatcher": DispatcherConfig,
+    "channel": ChannelConfig,
 }
 
 
@@ -492,7 +514,5 @@ def _structure(name: str, table: Mapping[str, object], errors: list[str]) -> obj
 
 
 def _unknown_table(name: str) -> str:
-    if name in _NOT_YET:
-        return f"[{name}]: this version does not have {_NOT_YET[name]} yet; leave the table out"
     tables = [f"[{table}]" for table in _TABLES]
     return f"[{name}]: unknown table{instead(f'[{name}]', tables, 'tables')}"

@@ -150,6 +150,8 @@ class LoadTests(SynchronousTestCase):
             ("[focus]", {"focus"}),
             ("[server]", {"server"}),
             ("[focus]\n[server]", {"focus", "server"}),
+            ("[dispatcher]", {"dispatcher"}),
+            ("[channel]", {"focus", "server", "presence", "management"}),
         ):
             self.assertEqual(Config.parse(text, "x").components, components)
 
@@ -159,7 +161,17 @@ class LoadTests(SynchronousTestCase):
         config.check()
         # Keys without a default are there as comments, after their own explanation.
         text = EXAMPLE.read_text("utf-8")
-        for table in ("sip", "focus", "server", "conference", "database", "tls"):
+        tables = (
+            "sip",
+            "focus",
+            "server",
+            "dispatcher",
+            "channel",
+            "conference",
+            "database",
+            "tls",
+        )
+        for table in tables:
             section = text.partition(f"\n[{table}]\n")[2].partition("\n[")[0]
             written = re.findall(r"^(?:# )?(\w+) = ", section, re.MULTILINE)
             keys = [attribute.name for attribute in fields(type(getattr(config, table)))]
@@ -210,15 +222,14 @@ class ErrorTests(SynchronousTestCase):
     def test_unknown_keys_and_tables(self) -> None:
         self.refused("[sip]\nlisen = []", "[sip] lisen: unknown key; did you mean listen?")
         self.refused(
-            "[focus]\nzzz = 1",
-            "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
-            " publish_expires",
+            "[focus]\nzzz = 1", "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy"
         )
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
             "zzz = 1",
             "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
-            " [database], [tls], [management], [presence]",
+            " [database], [tls], [management], [presence], [dispatcher],"
+            " [channel]",
         )
 
     def test_a_proxy(self) -> None:
@@ -234,22 +245,14 @@ class ErrorTests(SynchronousTestCase):
             'found "sip:proxy.example.com;transport=sctp"',
         )
 
-    def test_components_of_later_versions(self) -> None:
-        self.refused(
-            "[dispatcher]",
-            "[dispatcher]: this version does not have the dispatcher yet; leave the table out",
-        )
-
     def test_table_that_is_a_value(self) -> None:
         self.refused('sip = "x"', 'sip: expected a table, [sip]; found "x"')
 
     def test_everything_wrong_is_said_at_once(self) -> None:
         self.refused(
-            "[focus]\nack_timeout = 0\nx = 1\n[dispatcher]",
+            "[focus]\nack_timeout = 0\nx = 1",
             "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
-            "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
-            " publish_expires",
-            "[dispatcher]: this version does not have the dispatcher yet; leave the table out",
+            "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy",
         )
 
     def wrong(self, table: str, key: str, expected: str, *values: str) -> None:
@@ -286,6 +289,13 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("conference", "types", types, '["text"]', '["*/*"]', '["a/b c"]', '[""]')
         nicknames = 'nicknames such as "Operator"'
         self.wrong("conference", "reserved_nicknames", nicknames, '[""]', '["\\u0007"]')
+
+    def test_wrong_links(self) -> None:
+        text = 'an address such as "tls:10.0.0.5:4570" or "unix:/run/msrpconf/server.sock"'
+        self.wrong("dispatcher", "servers", text, '["tcp:10.0.0.5:1"]', '["unix:x"]', '["x"]')
+        self.wrong("server", "control", text, '"10.0.0.5:4570"', "1")
+        self.wrong("server", "control", "an address of this host", '"tls:chat.example.com:1"')
+        self.wrong("server", "dispatchers", "names of dispatchers", '["a b"]', '[""]', "[1]")
 
     def test_wrong_truth_values(self) -> None:
         self.wrong("conference", "ad_hoc", "true or false", "1", '"yes"')
@@ -373,11 +383,66 @@ class CheckTests(SynchronousTestCase):
     def test_focus_and_server_need_each_other(self) -> None:
         self.refused("[focus]", "[focus] alone runs no msrp-conference-server")
         self.refused("[server]", "[server] alone runs no msrp-conference-focus")
+        for text in ("[management]", "[dispatcher]"):
+            self.refused(text, f"{text} alone runs neither focus nor server")
+
+    def test_focus_and_server_apart(self) -> None:
+        unix = '"unix:/run/msrpconf/east.sock"'
+        focus = Config.parse(f"[focus]\n[dispatcher]\nservers = [{unix}]", "x")
+        focus.check()
+        self.assertEqual(focus.components, {"focus", "dispatcher"})
+        server = Config.parse(f"[server]\ncontrol = {unix}\n[management]", "x")
+        server.check()
+        self.assertEqual(server.components, {"server", "management"})
+        both = f"[focus]\n[server]\ncontrol = {unix}\n[dispatcher]\nservers = [{unix}]"
+        self.refused(both, "[dispatcher] servers: focus and server of one process need no link")
+        both = f"[focus]\n[server]\ncontrol = {unix}"
+        self.refused(both, "[server] control: focus and server of one process need no link")
         self.refused(
-            "[management]",
-            "[management] alone runs no msrp-conference-focus",
-            "[management] alone runs no msrp-conference-server",
+            f"[focus]\n[management]\n[dispatcher]\nservers = [{unix}]",
+            "[management] runs beside [server]",
         )
+        self.refused(
+            f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]",
+            "[presence] runs beside [server]",
+        )
+        self.refused(f"[server]\ncontrol = {unix}\n[presence]", "[presence] runs where")
+
+    def test_a_process_that_runs_some_of_it(self) -> None:
+        unix = '"unix:/run/msrpconf/east.sock"'
+        text = f"[focus]\n[server]\ncontrol = {unix}\n[dispatcher]\nservers = [{unix}]"
+        config = Config.parse(text, "x")
+        for only, components in (
+            (("server", "management"), {"server"}),
+            (("focus", "dispatcher"), {"focus", "dispatcher"}),
+        ):
+            part = config.only(*only)
+            part.check()
+            self.assertEqual(part.components, components)
+        self.assertEqual(Config().only("server", "management").components, {"server"})
+
+    def test_links_by_tls_need_certificates_and_names(self) -> None:
+        directory = Path(self.mktemp()).absolute()
+        source = str(directory / "x.toml")
+        write(issue("chat.example.com"), directory)
+        tables = '[server]\ncontrol = "tls:127.0.0.1:4570"\ndispatchers = ["Focus-1"]\n'
+        keys = 'certificate = "server.pem"\nprivate_key = "server.key"\n'
+        for table in ("tls", "channel"):
+            config = Config.parse(f'{tables}[{table}]\n{keys}authorities = "server.pem"', source)
+            config.check()
+            self.assertEqual(config.server.dispatchers, ("focus-1",))
+            self.assertIsNotNone(config.load_channel_tls())
+            self.refused(f"{tables}[{table}]", f"[{table}] certificate: missing; links by TLS need")
+        self.refused(tables, "[tls] certificate: missing; links by TLS need")
+        self.refused(
+            '[server]\ncontrol = "tls:127.0.0.1:4570"',
+            "[server] dispatchers: missing",
+            "[tls] certificate: missing",
+        )
+        wrong = Config.parse(f'{tables}[channel]\n{keys}authorities = "none.pem"', source)
+        error = self.assertRaises(ConfigError, wrong.check)
+        self.assertIn(f"[channel] {directory}/none.pem cannot be read", str(error))
+        self.assertIsNone(wrong.load_channel_tls())
 
     def test_a_token_where_other_hosts_can_ask(self) -> None:
         tables = "[focus]\n[server]\n[management]\n"
@@ -417,8 +482,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_everything_wrong_is_said_at_once(self) -> None:
         self.refused(
-            '[sip]\nlisten = ["udp:[::]:5060"]\n[server]\nlisten = ["tcp:[::]:2855"]',
-            "[server] alone",
+            '[sip]\nlisten = ["udp:[::]:5060"]\n[focus]\n[server]\nlisten = ["tcp:[::]:2855"]',
             "[sip] listen",
             "[server] listen",
         )

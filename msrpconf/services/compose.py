@@ -17,7 +17,6 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
-from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config, ConfigError
@@ -42,9 +41,6 @@ from msrpconf.storage.database import Database
 
 log = Logger()
 
-PUBLISH_TIMEOUT = 2.0
-"""Seconds for a presence agent to take back what it was told, when the server stops."""
-
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
 
@@ -65,7 +61,7 @@ class ConferenceService(MultiService):
             reactor,
             server_settings(config),
             config.server.listen,
-            trace=None if trace is None else _msrp_trace(trace),
+            trace=None if trace is None else msrp_trace(trace),
             tls=config.load_tls(),
             keep_alive=keep_alive(config),
         )
@@ -75,7 +71,7 @@ class ConferenceService(MultiService):
             config.sip.listen,
             address=config.sip.address,
             max_transactions=config.sip.max_transactions,
-            trace=None if trace is None else _sip_trace(trace),
+            trace=None if trace is None else sip_trace(trace),
         )
         url = config.database_url
         self.static_rooms = (
@@ -90,8 +86,6 @@ class ConferenceService(MultiService):
         """The documents that say who may watch which room; None without a database."""
         self.presence = self._make_presence(reactor)
         """Who watches rooms; None where the configuration has no presence agent."""
-        self.publisher = self._make_publisher(reactor)
-        """Tells a presence agent elsewhere of the rooms; None where there is none."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
@@ -113,20 +107,6 @@ class ConferenceService(MultiService):
             policy,
             registry.participant,
             presence_settings(self.config),
-        )
-
-    def _make_publisher(self, reactor: Any) -> Publisher | None:
-        focus = self.config.focus
-        if focus.presence is None:
-            return None
-        control = self.server.control
-        return Publisher(
-            control.registry,
-            control.registry.conferences,
-            reactor,
-            control.send,
-            control.new_tag,
-            PublishSettings(expires=focus.publish_expires),
         )
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
@@ -198,8 +178,6 @@ class ConferenceService(MultiService):
             if self.presence is not None:
                 self.presence.startService()
             yield self.focus.startService()
-            if self.publisher is not None:
-                self.publisher.start()
         except Exception:
             yield self.stopService()
             raise
@@ -215,12 +193,6 @@ class ConferenceService(MultiService):
         if self.presence is not None:
             # Who watched what has ended with the server has been told so; now the others.
             yield self.presence.stopService()
-        if self.publisher is not None:
-            # What watchers are told last is that nobody is there any more.
-            yield self.publisher.finish().addTimeout(
-                PUBLISH_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None
-            )
-            self.publisher.stop()
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
@@ -322,15 +294,7 @@ def focus_settings(config: Config) -> FocusSettings:
     sip = config.sip
     proxy = config.focus.outbound_proxy
     events = EVENTS if "presence" in config.components else ()
-    return FocusSettings(
-        sip.domains,
-        sip.trusted,
-        sip.require,
-        sip.contact,
-        proxy,
-        presence=config.focus.presence,
-        events=events,
-    )
+    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact, proxy, events=events)
 
 
 def presence_settings(config: Config) -> PresenceSettings:
@@ -348,14 +312,18 @@ def presence_settings(config: Config) -> PresenceSettings:
     )
 
 
-def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:
+def sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:
+    """What a focus tells a trace."""
+
     def tell(direction: str, flow: Flow, octets: bytes) -> None:
         trace("sip", direction, str(flow.peer), octets)
 
     return tell
 
 
-def _msrp_trace(trace: Trace) -> Callable[[str, str, bytes], None]:
+def msrp_trace(trace: Trace) -> Callable[[str, str, bytes], None]:
+    """What a server tells a trace."""
+
     def tell(direction: str, peer: str, octets: bytes) -> None:
         trace("msrp", "in" if direction == "<" else "out", f"tcp:{peer}", octets)
 

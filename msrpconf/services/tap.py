@@ -1,5 +1,7 @@
 """`twistd msrpconf`: focus and conference server in one process, as a configuration says.
 
+`tap_focus` and `tap_server` are the same for one of them apart.
+
 What twistd does not do by itself: a mistake in the configuration, or a port that is taken, is a
 clear line and exit status 1 before anything has started; being asked to end (SIGTERM, Ctrl-C) is
 exit status 0, once everybody in a room has been told; in the foreground, the log is for people.
@@ -12,7 +14,7 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
@@ -28,9 +30,12 @@ from msrpconf.config import Config, ConfigError
 from msrpconf.programs import program
 from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.sockets import bound_socket
+from msrpconf.services.apart import Apart, make_apart
 from msrpconf.services.compose import ConferenceService, make_service
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
+
+Runnable = ConferenceService | Apart
 
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -81,8 +86,15 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> Service:
     """The service for twistd. Ends the process with status 1 for what cannot be started."""
+    return make_process(options)
+
+
+def make_process(options: Options, *only: str) -> Service:
+    """`makeService` for what is written of some components, or for all that are written."""
     try:
         config = Config.load(options["config"])
+        if only:
+            config = config.only(*only)
         config.check()
     except ConfigError as error:
         raise SystemExit(_told(str(error).split("\n"))) from None
@@ -91,7 +103,9 @@ def makeService(options: Options) -> Service:
         raise SystemExit(_told(f"cannot listen at {each}" for each in taken))
     reactor = import_module("twisted.internet.reactor")
     tracer = Tracer(options["trace"]) if options["trace"] else None
-    return ServerProcess(reactor, make_service(config, reactor, tracer))
+    together = {"focus", "server"} <= config.components
+    make: Callable[..., Runnable] = make_service if together else make_apart
+    return ServerProcess(reactor, make(config, reactor, tracer))
 
 
 def _told(errors: Iterable[str]) -> str:
@@ -102,7 +116,7 @@ def unusable_addresses(config: Config) -> list[str]:
     """The addresses to listen at that cannot be had, each with the reason."""
     problems = []
     with ExitStack() as opened:
-        for address in (*config.sip.listen, *config.server.listen):
+        for address in _listens(config):
             kind = socket.SOCK_DGRAM if address.transport == "udp" else socket.SOCK_STREAM
             try:
                 opened.enter_context(bound_socket(kind, address.endpoint))
@@ -110,6 +124,12 @@ def unusable_addresses(config: Config) -> list[str]:
                 problems.append(f"{address}: {error.strerror or error}")
         problems += _unusable_management(config, opened)
     return problems
+
+
+def _listens(config: Config) -> list[Address]:
+    sip = config.sip.listen if "focus" in config.components else ()
+    msrp = config.server.listen if "server" in config.components else ()
+    return [*sip, *msrp]
 
 
 def _unusable_management(config: Config, opened: ExitStack) -> list[str]:
@@ -125,11 +145,11 @@ def _unusable_management(config: Config, opened: ExitStack) -> list[str]:
 
 
 class ServerProcess(Service):
-    """Runs a `ConferenceService` as the one thing that the process is for."""
+    """Runs a `ConferenceService`, or a part of one, as the one thing that the process is for."""
 
     log = Logger()
 
-    def __init__(self, reactor: Any, conference: ConferenceService) -> None:
+    def __init__(self, reactor: Any, conference: Runnable) -> None:
         self.conference = conference
         self._reactor = reactor
 
@@ -180,18 +200,27 @@ def banner(config: Config, listening: list[str]) -> list[str]:
 
     `listening` is `ConferenceService.listening`.
     """
-    sip = [each.removeprefix("sip ") for each in listening if each.startswith("sip ")]
-    msrp = [each.removeprefix("msrp ") for each in listening if each.startswith("msrp ")]
-    management = [
-        each.removeprefix("management ") for each in listening if each.startswith("management ")
-    ]
-    command = shlex.join([program("msrpconf"), "chat", *_way_in(config, Address.parse(sip[0]))])
-    return [
+    found = {
+        kind: [each.removeprefix(f"{kind} ") for each in listening if each.startswith(f"{kind} ")]
+        for kind in ("sip", "msrp", "control", "management")
+    }
+    names = {"sip": "SIP", "msrp": "MSRP", "control": "for dispatchers"}
+    where = (f"{name} at {', '.join(found[kind])}" for kind, name in names.items() if found[kind])
+    lines = [
         f"msrpconf {__version__}, configured by {config.source}",
-        f"SIP at {', '.join(sip)}; MSRP at {', '.join(msrp)}",
-        *(f"management at {each}: msrpconf status, msrpconf --help" for each in management),
-        f"join with: {command}   or with any SIP client that has MSRP",
+        "; ".join(where),
+        *(
+            f"management at {each}: msrpconf status, msrpconf --help"
+            for each in found["management"]
+        ),
     ]
+    if "server" not in config.components:
+        lines.append(f"servers at {', '.join(map(str, config.dispatcher.servers))}")
+    if found["sip"]:
+        way = _way_in(config, Address.parse(found["sip"][0]))
+        command = shlex.join([program("msrpconf"), "chat", *way])
+        lines.append(f"join with: {command}   or with any SIP client that has MSRP")
+    return lines
 
 
 def _way_in(config: Config, sip: Address) -> list[str]:

@@ -203,7 +203,7 @@ class BothEndsTests(ControlTestCase):
         self.states = PublishedStates(self.clock)
         self.publisher = Publisher(
             self.registry,
-            self.registry.conferences,
+            lambda: [(room.key, room.info) for room in self.registry.rooms.values()],
             self.clock,
             self.send,
             self.control.new_tag,

@@ -25,7 +25,7 @@ class PublishingTestCase(ControlTestCase):
         self.asked: list[tuple[Request, Deferred[Response]]] = []
         self.publisher = Publisher(
             self.registry,
-            self.registry.conferences,
+            lambda: [(room.key, room.info) for room in self.registry.rooms.values()],
             self.clock,
             self.send,
             self.control.new_tag,

@@ -20,7 +20,6 @@ CONFIGURATION = """
 listen = [{sip}]
 [focus]
 ack_timeout = {ack_timeout}
-{focus}
 [server]
 listen = [{msrp}]
 msrp_timeout = {msrp_timeout}
@@ -36,8 +35,6 @@ class EmbeddedServerTestCase(TestCase):
     host = "127.0.0.1"
     transports = ("udp", "tcp")
     msrp_transports: tuple[str, ...] = ("tcp",)
-    focus_keys = ""
-    """More keys of `[focus]`."""
     server_keys = ""
     """More keys of `[server]`, and tables after it."""
     source = "the test"
@@ -60,7 +57,6 @@ class EmbeddedServerTestCase(TestCase):
             CONFIGURATION.format(
                 sip=", ".join(f'"{each}:{host}:0"' for each in self.transports),
                 msrp=", ".join(f'"{each}:{host}:0"' for each in self.msrp_transports),
-                focus=self.focus_keys,
                 more=self.server_keys,
                 ack_timeout=self.ack_timeout,
                 msrp_timeout=self.msrp_timeout,

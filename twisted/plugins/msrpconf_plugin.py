@@ -8,3 +8,17 @@ msrpconf = ServiceMaker(
     "Chat rooms for SIP: focus and conference server in one process",
     "msrpconf",
 )
+
+msrpconf_server = ServiceMaker(
+    "msrpconf-server",
+    "msrpconf.services.tap_server",
+    "Chat rooms for SIP: a conference server apart",
+    "msrpconf-server",
+)
+
+msrpconf_focus = ServiceMaker(
+    "msrpconf-focus",
+    "msrpconf.services.tap_focus",
+    "Chat rooms for SIP: a focus and its dispatcher, with servers elsewhere",
+    "msrpconf-focus",
+)

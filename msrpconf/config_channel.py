@@ -1,0 +1,163 @@
+"""`[dispatcher]` and `[channel]`, and what goes together in servers and dispatchers apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import field, frozen
+
+from msrpconf import config_values as values
+from msrpconf.config_values import UnexpectedValue
+from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
+from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import is_numeric, unbracket
+from msrpconf.protocols.sip.grammar import parse_host
+from msrpconf.protocols.tls import TlsError
+
+T = TypeVar("T")
+
+KEYS = ("certificate", "private_key", "authorities")
+
+
+def _key(default: T, read: Callable[[object], T]) -> T:
+    return field(default=default, metadata={"read": read})
+
+
+def address(value: object) -> ChannelAddress:
+    """Where a server is reached by dispatchers."""
+    if isinstance(value, str):
+        try:
+            return ChannelAddress.parse(value)
+        except ValueError:
+            pass
+    expected = 'an address such as "tls:10.0.0.5:4570" or "unix:/run/msrpconf/server.sock"'
+    raise UnexpectedValue(expected, value)
+
+
+def control(value: object) -> ChannelAddress:
+    """Where a server listens for dispatchers: an address is numeric."""
+    found = address(value)
+    if found.path is None and not is_numeric(found.host):
+        expected = 'an address of this host with its port, such as "tls:10.0.0.5:4570"'
+        raise UnexpectedValue(expected, value)
+    return found
+
+
+def peer_name(value: object) -> str:
+    """What a dispatcher is called, as its certificate says: a host's name, or an address."""
+    if isinstance(value, str) and 0 < len(value) <= 255:
+        try:
+            return unbracket(parse_host(value)).lower()
+        except SipSyntaxError:
+            pass
+    raise UnexpectedValue('names of dispatchers such as "focus-1.example.com"', value)
+
+
+@frozen
+class DispatcherConfig:
+    """`[dispatcher]`: which servers there are.
+
+    - `name`: what this dispatcher is called, as its certificate says.
+    - `servers`: where the servers are; none for that of this process.
+    - `grace`: seconds that a server may be away before its calls are ended.
+    """
+
+    name: str = _key("dispatcher", peer_name)
+    servers: tuple[ChannelAddress, ...] = _key(
+        (), values.list_of(address, "addresses of servers", empty=True)
+    )
+    grace: float = _key(5.0, values.seconds)
+
+
+@frozen
+class ChannelConfig:
+    """`[channel]`: PEM files for the links between servers and dispatchers.
+
+    As in `[tls]`, which counts where this table is not written.
+    """
+
+    certificate: str | None = _key(None, values.file)
+    private_key: str | None = _key(None, values.file)
+    authorities: str | None = _key(None, values.file)
+
+
+@frozen
+class ChannelKeys:
+    """What a configuration says of the channel; `files` are those of `[channel]`, else `[tls]`."""
+
+    components: frozenset[str]
+    control: ChannelAddress | None
+    dispatchers: tuple[str, ...]
+    servers: tuple[ChannelAddress, ...]
+    table: str
+    files: tuple[str | None, ...]
+    directory: Path
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether there is a link by TLS."""
+        ours = () if self.control is None else (self.control,)
+        return any(each.path is None for each in (*ours, *self.servers))
+
+    def tls(self) -> ChannelTls | None:
+        """The TLS of the links; None where there is none. Raises `TlsError`."""
+        if not self.needs_tls:
+            return None
+        missing = [key for key, name in zip(KEYS, self.files, strict=True) if name is None]
+        if missing:
+            raise TlsError(
+                f"{missing[0]}: missing; links by TLS need {', '.join(KEYS)}, in [channel] or"
+                " [tls]; msrpconf pki makes them"
+            )
+        paths = [self.directory / (name or "") for name in self.files]
+        return ChannelTls(ChannelFiles(*paths))
+
+    def problems(self) -> Iterable[str]:
+        """What does not go together, each with its table and key."""
+        yield from self._component_problems()
+        if self.control is not None and self.control.path is None and not self.dispatchers:
+            yield (
+                "[server] dispatchers: missing; write the names in the certificates of the"
+                ' dispatchers that may connect, such as dispatchers = ["focus-1.example.com"]'
+            )
+        try:
+            self.tls()
+        except TlsError as error:
+            yield f"[{self.table}] {error}"
+
+    def _component_problems(self) -> Iterable[str]:
+        focus, server = "focus" in self.components, "server" in self.components
+        if not (focus or server):
+            names = " and ".join(f"[{name}]" for name in sorted(self.components))
+            yield (
+                f"{names} alone runs neither focus nor server; write an empty table [focus] or"
+                " [server] too, or none of them"
+            )
+        elif server and not focus and self.control is None:
+            yield (
+                "[server] alone runs no msrp-conference-focus, and none can reach it; write where"
+                ' dispatchers connect, control = "tls:10.0.0.5:4570", or an empty table [focus]'
+            )
+        elif focus and not server and not self.servers:
+            yield (
+                "[focus] alone runs no msrp-conference-server; write where there are some,"
+                ' [dispatcher] servers = ["tls:10.0.0.5:4570"], or an empty table [server]'
+            )
+        elif focus and server and (self.control is not None or self.servers):
+            key = "[dispatcher] servers" if self.servers else "[server] control"
+            yield (
+                f"{key}: focus and server of one process need no link; run them apart with"
+                " twistd msrpconf-focus and twistd msrpconf-server, or leave the key out"
+            )
+        if focus and not server:
+            for name, what in (
+                ("management", "whose rooms it manages"),
+                ("presence", "whose rooms are watched, in one process with a focus"),
+            ):
+                if name in self.components:
+                    yield f"[{name}] runs beside [server], {what}; leave it out here"
+        elif server and not focus and "presence" in self.components:
+            yield "[presence] runs where focus and server are in one process; leave it out here"

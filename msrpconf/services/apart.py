@@ -1,0 +1,218 @@
+"""Server and focus apart: what a process runs that has one of them, and the channel between.
+
+dispatcher  <--- channel --->  server        one process: focus and dispatcher
+   |                             |           another, on any host: server
+ focus                      rooms, MSRP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from msrpconf.config import Config
+from msrpconf.services.compose import (
+    Trace,
+    focus_settings,
+    keep_alive,
+    msrp_trace,
+    server_settings,
+    sip_trace,
+)
+from msrpconf.services.dispatcher import DispatcherService
+from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.focus_service import FocusService
+from msrpconf.services.management import ManagementService, Parts
+from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.room_documents import RoomDocumentService
+from msrpconf.services.server import ServerService
+from msrpconf.services.static_rooms import StaticRoomService
+from msrpconf.storage.database import Database
+
+
+class ServerApart(MultiService):
+    """A server by itself: it listens for MSRP, and for the dispatchers of the focuses.
+
+    As `ConferenceService`, of which it is a part, to whoever runs it.
+    """
+
+    name = "msrpconf-server"
+
+    def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
+        MultiService.__init__(self)
+        self.config = config
+        self.server = ServerService(
+            reactor,
+            server_settings(config),
+            config.server.listen,
+            trace=None if trace is None else msrp_trace(trace),
+            tls=config.load_tls(),
+            keep_alive=keep_alive(config),
+        )
+        control = config.server.control
+        if control is None:
+            raise ValueError("a server apart needs [server] control")
+        self.links = DispatcherLinks(
+            reactor,
+            self.server.control,
+            control,
+            config.server.dispatchers,
+            config.load_channel_tls(),
+        )
+        url = config.database_url
+        self.static_rooms = (
+            None
+            if url is None
+            else StaticRoomService(
+                Database(url, reactor), self.server.control, reactor, config.database.refresh
+            )
+        )
+        self.documents = (
+            None
+            if self.static_rooms is None
+            else RoomDocumentService(
+                self.static_rooms.database,
+                self.server.registry,
+                reactor,
+                config.database.refresh,
+                config.server.name,
+            )
+        )
+        """The documents that say who may watch which room; None without a database."""
+        self.management = self._make_management(reactor)
+        self._started = False
+
+    def _make_management(self, reactor: Any) -> ManagementService | None:
+        config = self.config
+        if "management" not in config.components:
+            return None
+        parts = Parts(
+            reactor=reactor,
+            control=self.server.control,
+            msrp=self.server.factory,
+            focus=None,
+            static_rooms=self.static_rooms,
+            listening=lambda: self.listening,
+            started=lambda: self._started,
+            reload=self.reload,
+            since=reactor.seconds(),
+        )
+        return ManagementService(parts, config.management.listen, config.management_token)
+
+    @property
+    def listening(self) -> list[str]:
+        """What listens, as ``msrp tcp:127.0.0.1:2855`` and ``control tls:127.0.0.1:4570``."""
+        msrp = [f"msrp {address}" for address in self.server.listening]
+        management = [] if self.management is None else self.management.listening
+        control = [f"control {self.links.listening}"]
+        return [*msrp, *control, *(f"management {each}" for each in management)]
+
+    @inlineCallbacks
+    def startService(self) -> Generator[Deferred[Any], Any, None]:
+        """Read the static rooms, then open the ports: that for dispatchers last."""
+        self.running = 1
+        try:
+            if self.static_rooms is not None:
+                yield self.static_rooms.startService()
+                if not self.running:
+                    return  # stopped meanwhile
+            if self.documents is not None:
+                yield self.documents.startService()
+                if not self.running:
+                    return
+            if self.management is not None:
+                self.management.startService()
+            self.server.startService()
+            self.links.startService()
+        except Exception:
+            yield self.stopService()
+            raise
+        self._started = True
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Send everybody a BYE by the dispatchers, then close the ports."""
+        self.running = 0
+        self._started = False
+        self.server.registry.draining = True
+        yield self.server.stopService()
+        yield self.links.stopService()
+        if self.management is not None:
+            yield self.management.stopService()
+        if self.documents is not None:
+            yield self.documents.stopService()
+        if self.static_rooms is not None:
+            yield self.static_rooms.stopService()
+
+    @inlineCallbacks
+    def reload(self) -> Generator[Deferred[Any], Any, Reloaded]:
+        """Read the static rooms again; the configuration is read at the next start."""
+        if self.static_rooms is None:
+            raise ReloadError("a server apart reads its configuration at the start: restart it")
+        yield self.static_rooms.refresh()
+        return Reloaded(static_rooms=len(self.static_rooms.rooms))
+
+
+class FocusApart(MultiService):
+    """A focus with its dispatcher: servers are elsewhere."""
+
+    name = "msrpconf-focus"
+
+    def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
+        MultiService.__init__(self)
+        self.config = config
+        self.focus = FocusService(
+            reactor,
+            focus_settings(config),
+            config.sip.listen,
+            address=config.sip.address,
+            max_transactions=config.sip.max_transactions,
+            trace=None if trace is None else sip_trace(trace),
+        )
+        self.dispatcher = DispatcherService(
+            reactor,
+            config.dispatcher.name,
+            config.dispatcher.servers,
+            self.focus.focus.handle,
+            grace=config.dispatcher.grace,
+            tls=config.load_channel_tls(),
+        )
+        self.focus.use_channel(self.dispatcher)
+
+    @property
+    def listening(self) -> list[str]:
+        """What listens, as ``sip udp:127.0.0.1:5060``."""
+        return [f"sip {address}" for address in self.focus.listening]
+
+    @inlineCallbacks
+    def startService(self) -> Generator[Deferred[Any], Any, None]:
+        """Open the ports, then connect to the servers, which may have something to say."""
+        self.running = 1
+        try:
+            yield self.focus.startService()
+        except Exception:
+            yield self.stopService()
+            raise
+        if self.running:
+            self.dispatcher.startService()
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Close the ports and links. Nobody is sent out: calls and rooms go on."""
+        self.running = 0
+        self.focus.refuse_new()
+        if self.dispatcher.running:
+            yield self.dispatcher.stopService()
+        yield self.focus.stopService()
+
+
+Apart = ServerApart | FocusApart
+
+
+def make_apart(config: Config, reactor: Any, trace: Trace | None = None) -> Apart:
+    """The service of a checked configuration that has not both focus and server."""
+    kind = ServerApart if "server" in config.components else FocusApart
+    return kind(config, reactor, trace)
