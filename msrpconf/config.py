@@ -20,7 +20,7 @@ from attrs import evolve, field, fields, frozen
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from msrpconf import config_channel, config_management
+from msrpconf import config_channel, config_management, config_xcap
 from msrpconf import config_values as values
 from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RESERVED_NICKNAMES, RoomSettings
@@ -252,6 +252,24 @@ class ManagementConfig:
 
 
 @frozen
+class XcapConfig:
+    """`[xcap]`: the XCAP server, which runs where the table is written.
+
+    - `listen`: addresses to listen at, numeric.
+    - `users`: the passwords of the users who may ask, by their canonical URIs.
+    - `token`, `token_file`: what the operator has instead, as of `[management]`.
+    """
+
+    listen: tuple[Address, ...] = _key(
+        (Address("tcp", "127.0.0.1", 8090),),
+        values.list_of(values.address("tcp", "tls"), "addresses to listen at", empty=False),
+    )
+    users: dict[str, str] = field(factory=dict, repr=False, metadata={"read": values.passwords})
+    token: str | None = field(default=None, repr=False, metadata={"read": values.token})
+    token_file: str | None = _key(None, values.file)
+
+
+@frozen
 class Config:
     """A whole configuration; `Config()` is the default.
 
@@ -269,6 +287,7 @@ class Config:
     presence: PresenceConfig = PresenceConfig()  # noqa: RUF009
     dispatcher: DispatcherConfig = DispatcherConfig()  # noqa: RUF009
     channel: ChannelConfig = ChannelConfig()  # noqa: RUF009
+    xcap: XcapConfig = field(factory=XcapConfig)
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
 
@@ -336,6 +355,7 @@ class Config:
             *self._check_tls(),
             *self._check_management(),
             *(f"[presence] {problem}" for problem in self.presence.problems),
+            *self._check_xcap(),
         ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
@@ -368,6 +388,17 @@ class Config:
             Path(self.source).parent, management.listen, management.token, management.token_file
         ):
             yield f"[management] {each}"
+
+    @property
+    def xcap_token(self) -> str | None:
+        """The operator's token for XCAP, None for none; of a checked configuration."""
+        return read_token(Path(self.source).parent, self.xcap.token, self.xcap.token_file)
+
+    def _check_xcap(self) -> Iterable[str]:
+        if "xcap" in self.written:
+            directory, tls = Path(self.source).parent, self.tls.certificate is not None
+            database = "database" in self.written
+            yield from config_xcap.problems(self.xcap, directory, database=database, tls=tls)
 
     def load_tls(self) -> Tls | None:
         """What `[tls]` gives; None without the table, or where a file of it cannot be used."""
@@ -468,6 +499,7 @@ _TABLES: Mapping[str, type] = {
     "presence": PresenceConfig,
     "dispatcher": DispatcherConfig,
     "channel": ChannelConfig,
+    "xcap": XcapConfig,
 }
 
 

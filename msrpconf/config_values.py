@@ -183,6 +183,28 @@ def is_secret(text: str) -> bool:
     return fit and MIN_TOKEN <= len(text) <= MAX_TOKEN
 
 
+def passwords(value: object) -> dict[str, str]:
+    """The passwords of users by their canonical URIs."""
+    expected = 'a table of passwords by SIP URIs, such as "sip:alice@example.com" = "secret"'
+    if not isinstance(value, dict):
+        raise UnexpectedValue(expected, value)
+    found: dict[str, str] = {}
+    for text, password in value.items():
+        try:
+            uri = SipURI.parse(text)
+        except SipSyntaxError:
+            raise UnexpectedValue(expected, text) from None
+        if uri.user is None:
+            raise UnexpectedValue(expected, text)
+        if not isinstance(password, str) or not password:
+            # What it is, is nobody's business.
+            raise UnexpectedValue(expected, f"another password of {text}")
+        if uri.key in found:
+            raise UnexpectedValue("each user once", text)
+        found[uri.key] = password
+    return found
+
+
 def domains(value: object) -> tuple[str, ...]:
     """Domain names in lower case, or "*" alone for all."""
     names = list_of(_domain, "domain names", empty=False)(value)

@@ -178,6 +178,53 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(written, keys)
 
 
+class XcapTests(SynchronousTestCase):
+    def refused(self, text: str, *errors: str) -> None:
+        with self.assertRaises(ConfigError) as caught:
+            Config.parse(text, "x").check()
+        found = [line.removeprefix("x: ") for line in str(caught.exception).split("\n")]
+        self.assertEqual(len(found), len(errors), found)
+        for line, error in zip(found, errors, strict=True):
+            self.assertTrue(line.startswith(error), line)
+
+    def test_it_runs_where_its_table_is_written(self) -> None:
+        config = Config.parse(
+            '[database]\n[xcap]\ntoken = "0123456789abcdef"\n'
+            '[xcap.users]\n"sip:Alice@EXAMPLE.com:5060" = "geheim"',
+            "x",
+        )
+        config.check()
+        self.assertEqual(config.xcap.users, {"sip:Alice@example.com": "geheim"})
+        self.assertEqual([str(each) for each in config.xcap.listen], ["tcp:127.0.0.1:8090"])
+        self.assertEqual(config.xcap_token, "0123456789abcdef")
+        self.assertNotIn("geheim", repr(config))
+        self.assertEqual(config.components, Config().components)
+
+    def test_what_it_needs(self) -> None:
+        token = 'token = "0123456789abcdef"\n'
+        self.refused(f"[xcap]\n{token}", "[xcap]: the documents are in a database")
+        self.refused("[database]\n[xcap]", "[xcap] users: nobody may ask")
+        listen = 'listen = ["tcp:127.0.0.1:8090", "tls:127.0.0.1:8091"]\n'
+        self.refused(
+            f"[database]\n[xcap]\n{token}{listen}",
+            '[xcap] listen: "tls:127.0.0.1:8091" needs a certificate',
+        )
+        self.refused(
+            '[database]\n[xcap]\ntoken_file = "nowhere"',
+            "[xcap] token_file: nowhere cannot be read",
+        )
+
+    def test_users(self) -> None:
+        for users in ('"alice" = "x"', '"sip:example.com" = "x"', '"tel:+1" = "x"'):
+            self.refused(f"[xcap.users]\n{users}", "[xcap] users: expected a table of passwords")
+        for password in ('""', "5"):
+            with self.assertRaises(ConfigError) as caught:
+                Config.parse(f'[xcap.users]\n"sip:a@b" = {password}', "x")
+            self.assertIn('found "another password of sip:a@b"', str(caught.exception))
+        twice = '"sip:a@b" = "geheim"\n"sips:a@B" = "geheim"'
+        self.refused(f"[xcap.users]\n{twice}", "[xcap] users: expected each user once")
+
+
 class DatabaseTests(SynchronousTestCase):
     def test_it_is_used_where_its_table_is_written(self) -> None:
         self.assertIsNone(Config().database_url)
@@ -229,7 +276,7 @@ class ErrorTests(SynchronousTestCase):
             "zzz = 1",
             "[zzz]: unknown table; the tables are [sip], [focus], [server], [conference],"
             " [database], [tls], [management], [presence], [dispatcher],"
-            " [channel]",
+            " [channel], [xcap]",
         )
 
     def test_a_proxy(self) -> None:

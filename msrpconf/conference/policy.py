@@ -188,6 +188,11 @@ def may_change_access(room: Room, user: Identity) -> Denied | None:
     return _at_least(room, user, Role.OWNER, "change who is let in")
 
 
+def may_edit_documents(room: Room, user: Identity) -> Denied | None:
+    """Whether `user` may read and write the documents that say who may watch the room."""
+    return _at_least(room, user, Role.OWNER, "say who may watch the room")
+
+
 def may_end(room: Room, user: Identity) -> Denied | None:
     """Whether `user` may end the room for all; a static room is the operator's to end."""
     if room.static:

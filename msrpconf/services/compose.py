@@ -37,6 +37,7 @@ from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.watch_policy import RuledWatchPolicy
+from msrpconf.services.xcap.service import XcapService, XcapUsers
 from msrpconf.storage.database import Database
 
 log = Logger()
@@ -86,6 +87,8 @@ class ConferenceService(MultiService):
         """The documents that say who may watch which room; None without a database."""
         self.presence = self._make_presence(reactor)
         """Who watches rooms; None where the configuration has no presence agent."""
+        self.xcap = self._make_xcap(reactor)
+        """The XCAP server; None where the configuration has none."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
@@ -134,6 +137,19 @@ class ConferenceService(MultiService):
             database, self.registry, reactor, config.database.refresh, config.server.name
         )
 
+    def _make_xcap(self, reactor: Any) -> XcapService | None:
+        config = self.config
+        if "xcap" not in config.written or self.documents is None:
+            return None
+        return XcapService(
+            reactor,
+            config.xcap.listen,
+            XcapUsers(config.xcap.users, config.xcap_token),
+            self.registry,
+            self.documents,
+            config.load_tls(),
+        )
+
     @property
     def registry(self) -> ConferenceRegistry:
         """The rooms, and who is in them."""
@@ -145,7 +161,13 @@ class ConferenceService(MultiService):
         sip = [f"sip {address}" for address in self.focus.listening]
         msrp = [f"msrp {address}" for address in self.server.listening]
         management = [] if self.management is None else self.management.listening
-        return [*sip, *msrp, *(f"management {each}" for each in management)]
+        xcap = [] if self.xcap is None else self.xcap.listening
+        return [
+            *sip,
+            *msrp,
+            *(f"management {each}" for each in management),
+            *(f"xcap {each}" for each in xcap),
+        ]
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[None], None, None]:
@@ -178,6 +200,8 @@ class ConferenceService(MultiService):
             if self.presence is not None:
                 self.presence.startService()
             yield self.focus.startService()
+            if self.xcap is not None:
+                self.xcap.startService()
         except Exception:
             yield self.stopService()
             raise
@@ -189,6 +213,8 @@ class ConferenceService(MultiService):
         self.running = 0
         self._started = False
         self.focus.refuse_new()
+        if self.xcap is not None:
+            yield self.xcap.stopService()
         yield self.server.stopService()
         if self.presence is not None:
             # Who watched what has ended with the server has been told so; now the others.

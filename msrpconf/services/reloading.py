@@ -45,6 +45,8 @@ def differences(old: Config, new: Config) -> list[str]:
         found.append("database")
     if ("tls" in old.written) != ("tls" in new.written):
         found.append("tls")
+    if ("xcap" in old.written) != ("xcap" in new.written):
+        found.append("xcap")
     return found
 
 

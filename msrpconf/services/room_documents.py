@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
 from msrpconf.storage.database import Database
-from msrpconf.storage.errors import DatabaseError
+from msrpconf.storage.errors import DatabaseError, NoSuchRoom
 from msrpconf.xcap.store import Change, DocumentStore, Stored, fits
 from msrpconf.xcap.watching import RoomRules
 
@@ -94,15 +94,26 @@ class RoomDocumentService(Service):
         self.rules.stop()
         yield self._lock.run(self._write_due)
 
+    def get(self, uri: str) -> Deferred[Stored | None]:
+        """A document by its place, None if it is not there. Fails with `DatabaseError`."""
+        return self.store.get(uri)
+
     def change(self, room: Room, uri: str, change: Change) -> Deferred[Stored | None]:
-        """Change a document of a room, as `DocumentStore.change` says; it takes effect at once."""
+        """Change a document of a room, as `DocumentStore.change` says; it takes effect at once.
+
+        Fails with `NoSuchRoom` where it has ended meanwhile.
+        """
         key, ad_hoc = room.key, not room.static
 
         @inlineCallbacks
         def work() -> Generator[Deferred[Any], Any, Stored | None]:
+            if self._registry.rooms.get(key) is not room:
+                raise NoSuchRoom(f"{key} has ended")
             result: Stored | None = yield self.store.change(key, uri, change, ad_hoc)
             if ad_hoc and result is not None:
                 self._claimed.add(key)
+                if key not in self._registry.rooms:
+                    self._put_due(key)
             yield self._load((key,))
             return result
 

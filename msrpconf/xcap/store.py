@@ -143,9 +143,8 @@ class DocumentStore:
         return connection.execute(delete(xcap).where(self._is_ours)).rowcount
 
     def _claim(self, connection: Connection, rooms: Sequence[str], ended: Sequence[str]) -> None:
-        for keys in batches(sorted({*rooms, *ended})):
-            uris = [index_of(key) for key in keys]
-            connection.execute(delete(xcap).where(xcap.c.doc_uri.in_(uris), self._is_ours))
+        for those in _of(sorted({*rooms, *ended})):
+            connection.execute(delete(xcap).where(those, self._is_ours))
         for keys in batches(sorted(rooms)):
             self._make(connection, keys)
 
@@ -183,6 +182,8 @@ class DocumentStore:
         if document is None:
             connection.execute(delete(xcap).where(at))
             return None
+        if before is not None and before.source != AD_HOC:
+            source = before.source  # it was there before the room, and stays
         row = self._row(room, uri, document, source)
         if before is not None:
             connection.execute(update(xcap).where(at).values(row))

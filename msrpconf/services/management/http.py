@@ -1,4 +1,4 @@
-"""HTTP for the management interface: bounded requests in, JSON out, one log line for each."""
+"""HTTP for the management interface, and for XCAP: bounded requests in, one log line for each."""
 
 from __future__ import annotations
 
@@ -48,13 +48,17 @@ class Call:
 
 @frozen
 class Answer:
-    """What a request is answered: a `document` for JSON, or octets of another type."""
+    """What a request is answered: a `document` for JSON, or octets of another type.
+
+    `detail` is what the log says besides.
+    """
 
     document: object = None
     status: int = 200
     content: bytes | None = None
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = field(default=())
+    detail: str = ""
 
 
 Handler = Callable[[Call], "Answer | Deferred[Answer]"]
@@ -131,7 +135,7 @@ class ManagementRequest(http.Request):
             self.responseHeaders.addRawHeader(name, value)
         self.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
         self.responseHeaders.setRawHeaders("X-Content-Type-Options", ["nosniff"])
-        if content or answer.status != 204:
+        if content or answer.status not in (204, 304):
             self.responseHeaders.setRawHeaders("Content-Type", [answer.content_type])
             self.responseHeaders.setRawHeaders("Content-Length", [str(len(content))])
         self._tell(answer)
@@ -144,8 +148,9 @@ class ManagementRequest(http.Request):
         error = failure.value
         if not isinstance(error, Problem):
             self.log.failure(
-                "management: {method} {path} failed",
+                "{what}: {method} {path} failed",
                 failure,
+                what=self._what,
                 method=visible(self.method.decode("ascii", "replace")),
                 path=self._shown,
             )
@@ -153,7 +158,12 @@ class ManagementRequest(http.Request):
         self._respond(Answer(error.document, error.status, None, TYPE, error.headers))
 
     def _broken(self, failure: Failure) -> None:
-        self.log.failure("management: an answer could not be sent", failure)
+        self.log.failure("{what}: an answer could not be sent", failure, what=self._what)
+
+    @property
+    def _what(self) -> str:
+        factory = getattr(self.channel, "factory", None)
+        return factory.what if isinstance(factory, ManagementFactory) else "http"
 
     @property
     def _shown(self) -> str:
@@ -163,11 +173,12 @@ class ManagementRequest(http.Request):
     def _tell(self, answer: Answer) -> None:
         if answer.status < 400 and self._shown in _QUIET:
             return
-        detail = ""
+        detail = answer.detail and f" {answer.detail}"
         if isinstance(answer.document, dict) and answer.status >= 400:
             detail = f" {answer.document.get('detail', '')}"
         self.log.info(
-            "management: {method} {path} of {peer}: {status}{detail}",
+            "{what}: {method} {path} of {peer}: {status}{detail}",
+            what=self._what,
             method=visible(self.method.decode("ascii", "replace"))[:20],
             path=self._shown,
             peer=_peer(self.client),
@@ -193,14 +204,15 @@ class _Channel(http.HTTPChannel):
 
 
 class ManagementFactory(http.HTTPFactory):
-    """Serves HTTP with `handler`; `reactor` keeps time."""
+    """Serves HTTP with `handler`; `reactor` keeps time. `what` is its name in the log."""
 
     noisy = False
     protocol: Any = _Channel
     log_ = Logger()
 
-    def __init__(self, handler: Handler, reactor: Any) -> None:
+    def __init__(self, handler: Handler, reactor: Any, what: str = "management") -> None:
         super().__init__(timeout=IDLE_TIMEOUT, reactor=reactor)
+        self.what = what
         self.handler = handler
         self.channels: set[Any] = set()
 
@@ -214,7 +226,8 @@ class ManagementFactory(http.HTTPFactory):
         """A connection; None, which closes it, where there are too many."""
         if len(self.channels) >= MAX_CONNECTIONS:
             self.log_.warn(
-                "management connection from {peer} refused: {count} are open",
+                "{what} connection from {peer} refused: {count} are open",
+                what=self.what,
                 peer=_peer(addr),
                 count=len(self.channels),
             )
