@@ -17,6 +17,7 @@ from msrpconf.commands.room import room
 from msrpconf.commands.send import send
 from msrpconf.commands.serving import drain, reload, status, undrain
 from msrpconf.commands.top import top
+from msrpconf.commands.user import user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,5 +31,5 @@ def main() -> None:
 
 for _command in (chat, send, put, get, demo, pki):
     main.add_command(_command)
-for _command in (room, participant, status, top, drain, undrain, reload):
+for _command in (room, participant, status, top, drain, undrain, reload, user):
     main.add_command(_command)

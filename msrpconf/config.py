@@ -70,7 +70,9 @@ class SipConfig:
 
     - `listen`: addresses to listen at, numeric.
     - `domains`: the conference domains served, in lower case; ("*",) for all.
-    - `trusted`: the networks of the proxies that requests are accepted from.
+    - `trusted`: the networks of the proxies whose word is taken for who a user is.
+    - `authenticate`: whether others are asked for a password; else they are refused.
+    - `realm`: the domain of the users who have one.
     - `contact`: which URI our Contact has: the conference's, our address's, or "auto".
     - `address`: the host to advertise in Via and Contact, None for the one listened at.
     - `require`: the option tags that every INVITE must support.
@@ -84,8 +86,10 @@ class SipConfig:
     domains: tuple[str, ...] = _key(("*",), values.domains)
     trusted: tuple[Network, ...] = _key(
         (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
-        values.list_of(values.network, "networks", empty=False),
+        values.list_of(values.network, "networks", empty=True),
     )
+    authenticate: bool = _key(False, values.boolean)
+    realm: str | None = _key(None, values.domain)
     contact: str = _key("auto", values.contact)
     address: str | None = _key(None, values.host)
     require: tuple[str, ...] = _key(
@@ -453,14 +457,33 @@ class Config:
         )
 
     def _check_trust(self) -> Iterable[str]:
+        sip = self.sip
+        if sip.authenticate:
+            if sip.realm is None:
+                yield (
+                    "[sip] authenticate: there is no realm; write the domain of the users, such"
+                    ' as realm = "example.com" for sip:alice@example.com'
+                )
+            if "database" not in self.written:
+                yield (
+                    "[sip] authenticate: there is no table of users; write the table [database],"
+                    " and add them with: msrpconf user add alice@example.com"
+                )
+            return
+        if not sip.trusted:
+            yield (
+                "[sip] trusted: nobody is, so every request would be refused; write the addresses"
+                " of your SIP proxies, or authenticate = true to ask for passwords"
+            )
         if "sip.trusted" in self.written:
             return
-        for address in self.sip.listen:
+        for address in sip.listen:
             if not _is_loopback(address):
                 yield (
                     f'[sip] listen: "{address}" is open to other hosts, and [sip] trusted does '
                     "not say which of them are believed; write the addresses of your SIP proxies, "
-                    'such as trusted = ["127.0.0.0/8", "::1/128", "192.0.2.10"]'
+                    'such as trusted = ["127.0.0.0/8", "::1/128", "192.0.2.10"], or authenticate = '
+                    "true to ask users for their passwords"
                 )
                 return
 

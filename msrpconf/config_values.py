@@ -213,6 +213,13 @@ def domains(value: object) -> tuple[str, ...]:
     return names
 
 
+def domain(value: object) -> str:
+    """The name of one domain, in lower case."""
+    if not isinstance(value, str) or value == "*":
+        raise UnexpectedValue('a domain name, such as "example.com"', value)
+    return _domain(value)
+
+
 def _domain(text: str) -> str:
     if text == "*":
         return text

@@ -367,7 +367,9 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("sip", "domains", "every domain, or domain names", '["*", "a"]')
 
     def test_wrong_networks(self) -> None:
-        self.wrong("sip", "trusted", "one or more networks", "[]", '"127.0.0.1"')
+        self.wrong("sip", "trusted", "a list of networks", '"127.0.0.1"')
+        self.wrong("sip", "realm", 'a domain name, such as "example.com"', '"*"', "5")
+        self.wrong("sip", "realm", "domain names such as", '"a b"')
         self.wrong("sip", "trusted", "networks or addresses", '["proxy"]', '["1.2.3.4/33"]')
         self.wrong("sip", "trusted", '"10.0.0.0/8" for the whole network', '["10.0.0.1/8"]')
 
@@ -409,6 +411,25 @@ class CheckTests(SynchronousTestCase):
             Config.parse(text + 'trusted = ["127.0.0.0/8"]', "x").check()
         error = self.assertRaises(ConfigError, Config.parse(text, "x").check)
         self.assertIn('trusted = ["127.0.0.0/8"', str(error))
+
+    def check_fails(self, text: str, *parts: str) -> None:
+        error = self.assertRaises(ConfigError, Config.parse(text, "x").check)
+        for part in parts:
+            self.assertIn(part, str(error))
+
+    def test_passwords_instead_of_trusted(self) -> None:
+        text = (
+            '[sip]\nlisten = ["udp:192.0.2.1:5060"]\nauthenticate = true\n{}'
+            '[server]\naddress = "192.0.2.1"\n[focus]\n{}'
+        )
+        Config.parse(text.format('realm = "example.com"\n', "[database]"), "x").check()
+        self.check_fails(text.format("", "[database]"), 'realm = "example.com"')
+        self.check_fails(text.format('realm = "example.com"\n', ""), "[database]", "user add")
+
+    def test_somebody_must_get_in(self) -> None:
+        self.check_fails("[sip]\ntrusted = []", "[sip] trusted", "authenticate = true")
+        text = '[sip]\ntrusted = []\nauthenticate = true\nrealm = "example.com"\n[database]'
+        Config.parse(text, "x").check()
 
     def test_loopback_needs_no_trusted(self) -> None:
         Config.parse('[sip]\nlisten = ["udp:127.0.0.2:5060", "tcp:[::1]:5060"]', "x").check()

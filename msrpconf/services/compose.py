@@ -27,6 +27,7 @@ from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.flow import Flow
+from msrpconf.services.focus_authentication import Authentication
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
@@ -39,6 +40,7 @@ from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.watch_policy import RuledWatchPolicy
 from msrpconf.services.xcap.service import XcapService, XcapUsers
 from msrpconf.storage.database import Database
+from msrpconf.storage.subscribers import SubscriberStore
 
 log = Logger()
 
@@ -89,6 +91,11 @@ class ConferenceService(MultiService):
         """Who watches rooms; None where the configuration has no presence agent."""
         self.xcap = self._make_xcap(reactor)
         """The XCAP server; None where the configuration has none."""
+        if config.sip.authenticate and config.sip.realm and self.static_rooms is not None:
+            users = SubscriberStore(self.static_rooms.database)
+            self.focus.focus.authentication = Authentication(
+                reactor, config.sip.realm, users.digests
+            )
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config

@@ -37,6 +37,7 @@ from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import AlarmClock, Timers
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
+from msrpconf.services.focus_authentication import ASSERTED, Authentication
 from msrpconf.services.focus_checks import (
     ACCEPT,
     ACCEPT_ENCODING,
@@ -102,6 +103,8 @@ class Focus:
         """Takes the server's PUBLISHes, where the presence agent is in this process."""
         self.presence_agent: Callable[[ServerTransaction], None] | None = None
         """Serves SUBSCRIBE and PUBLISH, where there is a presence agent."""
+        self.authentication: Authentication | None = None
+        """Asks who comes without a proxy for a password; None where nobody may come so."""
         self.closing = False
         self.refusals: Counter[int] = Counter()
         """Requests that the focus itself has not served, by the status of the answer."""
@@ -114,12 +117,34 @@ class Focus:
     # From clients.
 
     def request_received(self, transaction: ServerTransaction) -> None:
-        """Serve a request that is not an ACK."""
-        request = transaction.request
-        denied = check_source(transaction.flow.remote[0], self.settings)
-        if denied is not None:
+        """Serve a request that is not an ACK, once it is settled who sends it."""
+        host = transaction.flow.remote[0]
+        denied = check_source(host, self.settings)
+        if denied is None:
+            self._admit(transaction)
+        elif self.authentication is None:
             self._turn_away(transaction, denied)
-            return
+        else:
+            checking = self.authentication.check(transaction.request, host)
+            checking.addCallback(self._checked, transaction)
+            checking.addErrback(self._failed, transaction)
+
+    def _checked(self, denied: Denied | None, transaction: ServerTransaction) -> None:
+        """Who comes without a proxy has said a password, or has not."""
+        if transaction.answered:
+            return  # cancelled meanwhile
+        if denied is None:
+            self._admit(transaction)
+        elif denied.status == 401:
+            # That is a question, and no refusal; what is wrong with an answer is logged there.
+            self.refusals[401] += 1
+            transaction.refuse(denied.status, denied.reason, headers=denied.headers)
+        else:
+            self._turn_away(transaction, denied)
+
+    def _admit(self, transaction: ServerTransaction) -> None:
+        """Serve a request of somebody who may come."""
+        request = transaction.request
         if request.method == "CANCEL":
             self._cancel(transaction)
             return
@@ -146,7 +171,10 @@ class Focus:
     def ack_received(self, request: Request, flow: Flow) -> None:
         """Serve the ACK for a 2xx: stop repeating that, and tell the server."""
         if check_source(flow.remote[0], self.settings) is not None:
-            return
+            # That for a 401 has a tag that is no server's.
+            if self.authentication is None or "." not in (request.to.tag or ""):
+                return
+            request.headers.remove(ASSERTED)
         self._repeater.acknowledged(request)
         self._ask(_for_channel(request)).addErrback(self._not_passed_on, request)
 

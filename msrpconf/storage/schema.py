@@ -2,8 +2,8 @@
 
 Each change of the tables gets the next version number and a step in `MIGRATIONS`; a
 new database is made at once as the tables are now. Names start with ``msrpconf_``,
-so that the tables may stand in the database of a proxy; but for ``xcap``, which is
-shared with it, and left as it is where it is there already.
+so that the tables may stand in the database of a proxy; but for ``xcap`` and
+``subscriber``, which are shared with it, and left as they are where they are there already.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
 from msrpconf.storage.errors import DatabaseError
 
-VERSION = 2
+VERSION = 3
 """Of the tables as they are here."""
 
 MAX_SETTINGS = 65535
@@ -141,7 +141,40 @@ xcap = Table(
 )
 """Documents of users, and of rooms: the table of Kamailio, in its version 4."""
 
-_KAMAILIO_VERSION = 4
+subscriber = Table(
+    "subscriber",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("username", _key(64), nullable=False, server_default=""),
+    Column("domain", _key(64), nullable=False, server_default=""),
+    Column("password", String(64), nullable=False, server_default=""),
+    Column("ha1", String(128), nullable=False, server_default=""),
+    Column("ha1b", String(128), nullable=False, server_default=""),
+    UniqueConstraint("username", "domain", name="subscriber_account_idx"),
+    Index("subscriber_username_idx", "username"),
+    **_OPTIONS,
+)
+"""Users and their digests, or their passwords: the table of Kamailio, in its version 7."""
+
+digests = Table(
+    "msrpconf_digests",
+    metadata,
+    Column("username", _key(64), primary_key=True),
+    Column("domain", _key(64), primary_key=True),
+    Column("algorithm", String(16), primary_key=True),
+    Column("full", Integer, primary_key=True),
+    Column("ha1", String(128), nullable=False),
+    Column("beside", String(128), nullable=False),
+    **_OPTIONS,
+)
+"""Digests of users for which Kamailio's table has no room: those of other algorithms than MD5.
+
+`full` is 1 where the name is with its domain, as in `ha1b`. They hold as long as `beside` is
+`ha1` of the user: whoever changes the password there knows nothing of these.
+"""
+
+_SHARED = ((xcap, 4), (subscriber, 7))
+"""Kamailio's tables, each with its version."""
 
 Migration = Callable[[Connection], None]
 
@@ -150,7 +183,12 @@ def _add_xcap(connection: Connection) -> None:
     xcap.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Sequence[Migration] = (_add_xcap,)
+def _add_subscriber(connection: Connection) -> None:
+    subscriber.create(connection, checkfirst=True)
+    digests.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Migration] = (_add_xcap, _add_subscriber)
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
 
 
@@ -185,7 +223,7 @@ def _prepare(connection: Connection, migrations: Sequence[Migration]) -> None:
         version = connection.scalar(select(state.c.value).where(state.c.name == "schema"))
     if version is None:
         metadata.create_all(connection)
-        _share_xcap(connection)
+        _share(connection)
         connection.execute(
             state.insert(), [{"name": "schema", "value": newest}, {"name": "rooms", "value": 0}]
         )
@@ -197,32 +235,34 @@ def _prepare(connection: Connection, migrations: Sequence[Migration]) -> None:
         )
     for migrate in migrations[version - 1 :]:
         migrate(connection)
-    _share_xcap(connection)
+    _share(connection)
     if version < newest:
         connection.execute(update(state).where(state.c.name == "schema").values(value=newest))
 
 
-def _share_xcap(connection: Connection) -> None:
-    """Have the table `xcap` as Kamailio wants to find it, whoever has made it.
+def _share(connection: Connection) -> None:
+    """Have Kamailio's tables as it wants to find them, whoever has made them.
 
-    Kamailio starts only if its table of versions has the table's. Raises `DatabaseError`
-    where the table is another than we know.
+    Kamailio starts only if its table of versions has them. Raises `DatabaseError`
+    where a table is another than we know.
     """
-    found = {each["name"] for each in inspect(connection).get_columns(xcap.name)}
-    missing = sorted({each.name for each in xcap.columns} - found)
-    if missing:
-        raise DatabaseError(
-            f"its table xcap has no column {', '.join(missing)}: it must be as Kamailio makes it,"
-            f" version {_KAMAILIO_VERSION}"
-        )
+    for shared, version in _SHARED:
+        found = {each["name"] for each in inspect(connection).get_columns(shared.name)}
+        missing = sorted({each.name for each in shared.columns} - found)
+        if missing:
+            raise DatabaseError(
+                f"its table {shared.name} has no column {', '.join(missing)}: it must be as"
+                f" Kamailio makes it, version {version}"
+            )
     if not inspect(connection).has_table("version"):
         return
     columns = {each["name"] for each in inspect(connection).get_columns("version")}
     if not {"table_name", "table_version"} <= columns:
         return  # somebody else's
     versions = table("version", column("table_name"), column("table_version"))
-    query = select(versions.c.table_version).where(versions.c.table_name == xcap.name)
-    if connection.execute(query).first() is None:
-        connection.execute(
-            insert(versions).values(table_name=xcap.name, table_version=_KAMAILIO_VERSION)
-        )
+    for shared, version in _SHARED:
+        query = select(versions.c.table_version).where(versions.c.table_name == shared.name)
+        if connection.execute(query).first() is None:
+            connection.execute(
+                insert(versions).values(table_name=shared.name, table_version=version)
+            )

@@ -18,6 +18,7 @@ from msrpconf.services.compose import ConferenceService, make_service
 CONFIGURATION = """
 [sip]
 listen = [{sip}]
+{sip_keys}
 [focus]
 ack_timeout = {ack_timeout}
 [server]
@@ -35,6 +36,8 @@ class EmbeddedServerTestCase(TestCase):
     host = "127.0.0.1"
     transports = ("udp", "tcp")
     msrp_transports: tuple[str, ...] = ("tcp",)
+    sip_keys = ""
+    """More keys of `[sip]`."""
     server_keys = ""
     """More keys of `[server]`, and tables after it."""
     source = "the test"
@@ -57,6 +60,7 @@ class EmbeddedServerTestCase(TestCase):
             CONFIGURATION.format(
                 sip=", ".join(f'"{each}:{host}:0"' for each in self.transports),
                 msrp=", ".join(f'"{each}:{host}:0"' for each in self.msrp_transports),
+                sip_keys=self.sip_keys,
                 more=self.server_keys,
                 ack_timeout=self.ack_timeout,
                 msrp_timeout=self.msrp_timeout,

@@ -30,6 +30,9 @@ ALGORITHMS: Mapping[str, Callable[[bytes], str]] = {
 }
 """The algorithms that we know, the best that many clients have first: the order of challenges."""
 
+MAX_COUNT = 2**32 - 1
+"""How often one nonce can be used: nc has 8 hexadecimal digits."""
+
 MAX_VALUE = 4096
 """Characters that a header field of digest authentication may have."""
 
