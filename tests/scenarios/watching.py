@@ -9,6 +9,7 @@ from typing import Any
 from lxml import etree
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 
 from tests.scenarios.wire import SipWire, dedent, header
@@ -60,7 +61,15 @@ class WatcherWire(SipWire):
         if tcp:
             listener: Any = reactor
             factory = Factory.forProtocol(lambda: _Stream(self))
-            self._listening_tcp = listener.listenTCP(self.port, factory, interface=server[0])
+            while self._listening_tcp is None:
+                try:
+                    self._listening_tcp = listener.listenTCP(
+                        self.port, factory, interface=server[0]
+                    )
+                except CannotListenError:
+                    # What is free for UDP may be taken for TCP.
+                    self._listening.stopListening()
+                    super().__init__(server)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.received(datagram.decode("utf-8"), None)
