@@ -210,6 +210,8 @@ class ConferenceConfig:
     may_invite: Role = _key(Role.PARTICIPANT, values.role)  # noqa: RUF009
     may_change_subject: Role = _key(Role.MODERATOR, values.role)  # noqa: RUF009
     may_see_others: Role = _key(Role.VISITOR, values.role)  # noqa: RUF009
+    host: str = _key("", values.line)
+    host_page: str = _key("", values.page)
     files: bool = _key(True, values.boolean)
     max_file_octets: int = _key(104_857_600, values.count)
     max_files: int = _key(100, values.count)

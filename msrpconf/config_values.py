@@ -32,6 +32,9 @@ MIN_TOKEN = 16
 
 MAX_TOKEN = 256
 
+MAX_LINE = 255
+"""Characters of a text that is shown to people, and of an address of a web page."""
+
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CONTACT = ("auto", "conference", "address")
 
@@ -258,6 +261,23 @@ def host(value: object) -> str:
     if is_wildcard(name):
         raise UnexpectedValue(f"{expected}, that others can reach", value)
     return name
+
+
+def line(value: object) -> str:
+    """A line of text, which may be empty."""
+    if not isinstance(value, str) or len(value) > MAX_LINE or not value.isprintable():
+        raise UnexpectedValue(f"a line of text of at most {MAX_LINE} characters", value)
+    return value.strip()
+
+
+def page(value: object) -> str:
+    """The address of a web page; empty for none."""
+    expected = 'the address of a web page such as "https://www.example.com/chat", or ""'
+    if not isinstance(value, str) or len(value) > MAX_LINE:
+        raise UnexpectedValue(expected, value)
+    if value and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?", value):
+        raise UnexpectedValue(expected, value)
+    return value
 
 
 def proxy(value: object) -> SipURI:

@@ -50,6 +50,8 @@ class LoadTests(SynchronousTestCase):
             [focus]
             ack_timeout = 1.5
             outbound_proxy = "sip:192.0.2.10:5080;transport=tcp"
+            presence = "sip:192.0.2.11"
+            publish_expires = 17
             [server]
             name = "east-1"
             listen = ["tcp:0.0.0.0:2855", "tls:0.0.0.0:2856"]
@@ -88,6 +90,8 @@ class LoadTests(SynchronousTestCase):
             may_invite = "moderator"
             may_change_subject = "visitor"
             may_see_others = "owner"
+            host = "Example"
+            host_page = "https://example.com/"
             files = false
             max_file_octets = 16
             max_files = 17
@@ -115,6 +119,8 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((sip.require, sip.max_transactions), (("gruu", "timer"), 7))
         self.assertEqual(config.focus.ack_timeout, 1.5)
         self.assertEqual(str(config.focus.outbound_proxy), "sip:192.0.2.10:5080;transport=tcp")
+        self.assertEqual(str(config.focus.presence), "sip:192.0.2.11")
+        self.assertEqual(config.focus.publish_expires, 17)
         self.assertEqual(server.name, "east-1")
         self.assertEqual(
             server.listen, (Address("tcp", "0.0.0.0", 2855), Address("tls", "0.0.0.0", 2856))
@@ -137,6 +143,7 @@ class LoadTests(SynchronousTestCase):
                 *(False, True, 8, ("text/plain", "image/*"), 9, False, False, False),
                 *((), 10.0, 11, 12.0, False, 13, 14.0, 15, True),
                 *(False, Role.MODERATOR, Role.VISITOR, Role.OWNER),
+                *("Example", "https://example.com/"),
                 *(False, 16, 17, 18, 19),
             ),
         )
@@ -334,6 +341,10 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("conference", "rate", rate, '"5"', "true", "-1", "inf", "nan")
         types = 'media types such as "text/plain", "image/*" or "*"'
         self.wrong("conference", "types", types, '["text"]', '["*/*"]', '["a/b c"]', '[""]')
+        line = "a line of text of at most 255 characters"
+        self.wrong("conference", "host", line, "5", '"a\\nb"', f'"{"x" * 256}"')
+        page = 'the address of a web page such as "https://www.example.com/chat", or ""'
+        self.wrong("conference", "host_page", page, "5", '"www.example.com"', '"ftp://x"')
         nicknames = 'nicknames such as "Operator"'
         self.wrong("conference", "reserved_nicknames", nicknames, '[""]', '["\\u0007"]')
 

@@ -137,11 +137,15 @@ class RoomInfo:
         return self._present
 
     def _about(self) -> tuple[bytes, ...]:
-        return (self._describe(), xml.host_element(host_of(self._room)), self._state())
+        return (self._describe(), self._state())
 
     def _describe(self) -> bytes:
+        """What the room is, and who hosts it: two elements, one beside the other."""
         if self._description is None:
-            self._description = xml.description_element(description_of(self._room))
+            room = self._room
+            self._description = b"".join(
+                (xml.description_element(description_of(room)), xml.host_element(host_of(room)))
+            )
         return self._description
 
     def _state(self) -> bytes:

@@ -78,7 +78,8 @@ def description_of(room: Room) -> Description:
 
 def host_of(room: Room) -> Host:
     """Who hosts a room."""
-    return Host()
+    settings = room.settings
+    return Host(settings.host or None, settings.host_page or None)
 
 
 def roles_of(participant: Participant) -> tuple[str, ...]:

@@ -68,6 +68,10 @@ class RoomSettings:
     """What one must be at least to change the subject."""
     may_see_others: Role = Role.VISITOR
     """What one must be at least to be told who is in the room."""
+    host: str = ""
+    """Who hosts the room, for watchers to read (RFC 4575 §5.4); empty for nobody."""
+    host_page: str = ""
+    """A web page about who hosts it, or about the service; empty for none."""
     files: bool = True
     """Whether files may be given to the room and fetched from it (RFC 5547)."""
     max_file_octets: int = 104857600

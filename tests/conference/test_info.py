@@ -137,6 +137,19 @@ class RoomTests(InfoTestCase):
         self.room.subject = "Fish & <chips>"
         self.assertEqual(self.changes, [])
 
+    def test_who_hosts_it(self) -> None:
+        self.joined("alice")
+        self.assertIsNone(text(self.full(), "host-info/display-text"))
+        self.partial()
+        settings = self.room.settings
+        page = "https://www.example.com/?a=b&c=d"
+        self.room.configure(evolve(settings, host="Example & Sons", host_page=page))
+        root = self.partial()
+        self.assertEqual(text(root, "host-info/display-text"), "Example & Sons")
+        self.assertEqual(text(root, "host-info/web-page"), page)
+        self.room.configure(self.room.settings)
+        self.assertEqual(self.changes, [])
+
     def test_the_lock(self) -> None:
         self.joined("alice")
         self.partial()

@@ -94,6 +94,8 @@ _READ: dict[Callable[[object], object], Schema] = {
     values.count_or_none: {"type": "integer", "minimum": 0},
     values.seconds: {"type": "number", "exclusiveMinimum": 0},
     values.rate: {"type": "number", "minimum": 0},
+    values.line: {"type": "string", "maxLength": values.MAX_LINE},
+    values.page: {"type": "string", "maxLength": values.MAX_LINE, "pattern": "^(https?://.+)?$"},
     values.role: {"type": "string", "enum": [role.text for role in Role if role]},
 }
 
