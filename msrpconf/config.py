@@ -104,10 +104,14 @@ class FocusConfig:
 
     - `ack_timeout`: seconds that an answered INVITE may wait for its ACK.
     - `outbound_proxy`: the proxy that invitations are sent by, None for the invitee's own host.
+    - `presence`: the presence agent elsewhere that is told of the rooms, None for none.
+    - `publish_expires`: seconds for which what it was told holds, unless it is told again.
     """
 
     ack_timeout: float = _key(5.0, values.seconds)
     outbound_proxy: SipURI | None = _key(None, values.proxy)  # noqa: RUF009
+    presence: SipURI | None = _key(None, values.proxy)  # noqa: RUF009
+    publish_expires: int = _key(600, values.count)
 
 
 @frozen

@@ -276,7 +276,9 @@ class ErrorTests(SynchronousTestCase):
     def test_unknown_keys_and_tables(self) -> None:
         self.refused("[sip]\nlisen = []", "[sip] lisen: unknown key; did you mean listen?")
         self.refused(
-            "[focus]\nzzz = 1", "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy"
+            "[focus]\nzzz = 1",
+            "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
+            " publish_expires",
         )
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
@@ -306,7 +308,8 @@ class ErrorTests(SynchronousTestCase):
         self.refused(
             "[focus]\nack_timeout = 0\nx = 1",
             "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
-            "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy",
+            "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
+            " publish_expires",
         )
 
     def wrong(self, table: str, key: str, expected: str, *values: str) -> None:

@@ -88,7 +88,7 @@ class ConferenceControl:
         self.referrals = Referrals(
             registry,
             clock,
-            self._send,
+            self.send,
             self.new_tag,
             self.attendance.leave,
             self.attendance.tell_out,
@@ -395,8 +395,8 @@ class ConferenceControl:
         description = description_in(message)
         return None if description is None else choose(description, self.settings, room, secure)
 
-    def _send(self, request: Request) -> Deferred[Response]:
-        """Have the focus send a request."""
+    def send(self, request: Request) -> Deferred[Response]:
+        """Have the focus send a request; give its final response. Fails with `ChannelClosed`."""
         if self.channel is None:
             return fail(ChannelClosed("no focus is connected to this server"))
         return self.channel.request(request)

@@ -157,6 +157,10 @@ class ConferenceRegistry:
         room = self.rooms.get(key)
         return None if room is None else room.info
 
+    def conferences(self) -> list[tuple[str, RoomInfo]]:
+        """What watchers are told of each room, with its key."""
+        return [(room.key, room.info) for room in self.rooms.values()]
+
     def watch(self, watcher: Watcher) -> None:
         """Have `watcher` told of what changes in any room."""
         self._watchers.append(watcher)

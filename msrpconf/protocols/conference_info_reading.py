@@ -37,6 +37,8 @@ MAX_OCTETS = 16 * 1024 * 1024
 
 _NAME = "conference-info document"
 _NICKNAME = f"{{{XCON_NAMESPACE}}}nickname"
+_PREFIX = f"{{{NAMESPACE}}}"
+_LENGTH = len(_PREFIX)
 _STATES = frozenset(("full", "partial", "deleted"))
 
 
@@ -93,40 +95,57 @@ def read_document(octets: bytes, limit: int = MAX_OCTETS) -> Document:
     )
 
 
+_Parts = dict[str, list[etree._Element]]
+"""The children of an element, by their names: it is looked through once, and not for each."""
+
+
+def _parts(element: etree._Element) -> _Parts:
+    parts: _Parts = {}
+    for each in element:
+        tag = each.tag
+        if isinstance(tag, str) and tag.startswith(_PREFIX):
+            parts.setdefault(tag[_LENGTH:], []).append(each)
+    return parts
+
+
 def _users(users: etree._Element) -> Iterator[UserPart]:
     for user in _children(users, "user"):
-        endpoints = list(_children(user, "endpoint"))
-        roles = _child(user, "roles")
+        parts = _parts(user)
+        endpoints = parts.get("endpoint", ())
+        roles = [entry for each in parts.get("roles", ()) for entry in _children(each, "entry")]
         value = User(
             _entity(user),
-            _text(user, "display-text"),
+            _first(parts, "display-text"),
             user.get(_NICKNAME),
-            () if roles is None else tuple(_content(each) for each in _children(roles, "entry")),
+            tuple(map(_content, roles)),
             tuple(map(_endpoint, endpoints)),
         )
         yield UserPart(value, _state(user), tuple(map(_state, endpoints)))
 
 
 def _endpoint(element: etree._Element) -> Endpoint:
+    parts = _parts(element)
     return Endpoint(
         _entity(element),
-        status=_word(element, "status", ENDPOINT_STATUSES),
-        display_text=_text(element, "display-text"),
-        referred=_execution(element, "referred"),
-        joining_method=_word(element, "joining-method", JOINING_METHODS),
-        joining_info=_execution(element, "joining-info"),
-        disconnection_method=_word(element, "disconnection-method", DISCONNECTION_METHODS),
-        disconnection_info=_execution(element, "disconnection-info"),
-        media=tuple(
-            Media(
-                each.get("id", ""),
-                _text(each, "type"),
-                _text(each, "label"),
-                _word(each, "status", MEDIA_STATUSES),
-                _text(each, "display-text"),
-            )
-            for each in _children(element, "media")
-        ),
+        status=_word(parts, "status", ENDPOINT_STATUSES),
+        display_text=_first(parts, "display-text"),
+        referred=_execution(parts, "referred"),
+        joining_method=_word(parts, "joining-method", JOINING_METHODS),
+        joining_info=_execution(parts, "joining-info"),
+        disconnection_method=_word(parts, "disconnection-method", DISCONNECTION_METHODS),
+        disconnection_info=_execution(parts, "disconnection-info"),
+        media=tuple(map(_media, parts.get("media", ()))),
+    )
+
+
+def _media(element: etree._Element) -> Media:
+    parts = _parts(element)
+    return Media(
+        element.get("id", ""),
+        _first(parts, "type"),
+        _first(parts, "label"),
+        _word(parts, "status", MEDIA_STATUSES),
+        _first(parts, "display-text"),
     )
 
 
@@ -145,7 +164,7 @@ def _description(element: etree._Element) -> Description:
             MediaEntry(
                 each.get("label", ""),
                 _text(each, "type") or "",
-                _word(each, "status", MEDIA_STATUSES),
+                _word(_parts(each), "status", MEDIA_STATUSES),
                 _text(each, "display-text"),
             )
             for each in _children(media, "entry")
@@ -173,15 +192,16 @@ def _uris(element: etree._Element, name: str) -> tuple[UriEntry, ...]:
     )
 
 
-def _execution(element: etree._Element, name: str) -> Execution | None:
-    found = _child(element, name)
+def _execution(parts: _Parts, name: str) -> Execution | None:
+    found = parts.get(name)
     if found is None:
         return None
-    return Execution(_when(found), _text(found, "reason"), _text(found, "by"))
+    inside = _parts(found[0])
+    when, reason, by = (_first(inside, each) for each in ("when", "reason", "by"))
+    return Execution(_seconds(when), reason, by)
 
 
-def _when(element: etree._Element) -> float | None:
-    text = _text(element, "when")
+def _seconds(text: str | None) -> float | None:
     try:
         found = None if text is None else datetime.fromisoformat(text.strip())
         if found is None:
@@ -224,9 +244,14 @@ def _text(element: etree._Element, name: str) -> str | None:
     return None if found is None else _content(found)
 
 
-def _word(element: etree._Element, name: str, words: frozenset[str]) -> str | None:
+def _first(parts: _Parts, name: str) -> str | None:
+    found = parts.get(name)
+    return None if found is None else _content(found[0])
+
+
+def _word(parts: _Parts, name: str, words: frozenset[str]) -> str | None:
     """One of the words that the schema has; another is as good as none."""
-    text = (_text(element, name) or "").strip()
+    text = (_first(parts, name) or "").strip()
     return text if text in words else None
 
 

@@ -17,6 +17,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config, ConfigError
@@ -43,6 +44,9 @@ from msrpconf.storage.database import Database
 from msrpconf.storage.subscribers import SubscriberStore
 
 log = Logger()
+
+PUBLISH_TIMEOUT = 2.0
+"""Seconds for a presence agent to take back what it was told, when the server stops."""
 
 Trace = Callable[[str, str, str, bytes], None]
 """Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
@@ -96,6 +100,8 @@ class ConferenceService(MultiService):
             self.focus.focus.authentication = Authentication(
                 reactor, config.sip.realm, users.digests
             )
+        self.publisher = self._make_publisher(reactor)
+        """Tells a presence agent elsewhere of the rooms; None where there is none."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
@@ -117,6 +123,20 @@ class ConferenceService(MultiService):
             policy,
             registry.participant,
             presence_settings(self.config),
+        )
+
+    def _make_publisher(self, reactor: Any) -> Publisher | None:
+        focus = self.config.focus
+        if focus.presence is None:
+            return None
+        control = self.server.control
+        return Publisher(
+            control.registry,
+            control.registry.conferences,
+            reactor,
+            control.send,
+            control.new_tag,
+            PublishSettings(expires=focus.publish_expires),
         )
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
@@ -209,6 +229,8 @@ class ConferenceService(MultiService):
             yield self.focus.startService()
             if self.xcap is not None:
                 self.xcap.startService()
+            if self.publisher is not None:
+                self.publisher.start()
         except Exception:
             yield self.stopService()
             raise
@@ -226,6 +248,12 @@ class ConferenceService(MultiService):
         if self.presence is not None:
             # Who watched what has ended with the server has been told so; now the others.
             yield self.presence.stopService()
+        if self.publisher is not None:
+            # What watchers are told last is that nobody is there any more.
+            yield self.publisher.finish().addTimeout(
+                PUBLISH_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None
+            )
+            self.publisher.stop()
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
@@ -327,7 +355,15 @@ def focus_settings(config: Config) -> FocusSettings:
     sip = config.sip
     proxy = config.focus.outbound_proxy
     events = EVENTS if "presence" in config.components else ()
-    return FocusSettings(sip.domains, sip.trusted, sip.require, sip.contact, proxy, events=events)
+    return FocusSettings(
+        sip.domains,
+        sip.trusted,
+        sip.require,
+        sip.contact,
+        proxy,
+        presence=config.focus.presence,
+        events=events,
+    )
 
 
 def presence_settings(config: Config) -> PresenceSettings:

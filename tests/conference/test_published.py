@@ -203,7 +203,7 @@ class BothEndsTests(ControlTestCase):
         self.states = PublishedStates(self.clock)
         self.publisher = Publisher(
             self.registry,
-            lambda: [(room.key, room.info) for room in self.registry.rooms.values()],
+            self.registry.conferences,
             self.clock,
             self.send,
             self.control.new_tag,

@@ -25,7 +25,7 @@ class PublishingTestCase(ControlTestCase):
         self.asked: list[tuple[Request, Deferred[Response]]] = []
         self.publisher = Publisher(
             self.registry,
-            lambda: [(room.key, room.info) for room in self.registry.rooms.values()],
+            self.registry.conferences,
             self.clock,
             self.send,
             self.control.new_tag,

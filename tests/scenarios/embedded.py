@@ -21,6 +21,7 @@ listen = [{sip}]
 {sip_keys}
 [focus]
 ack_timeout = {ack_timeout}
+{focus}
 [server]
 listen = [{msrp}]
 msrp_timeout = {msrp_timeout}
@@ -38,6 +39,8 @@ class EmbeddedServerTestCase(TestCase):
     msrp_transports: tuple[str, ...] = ("tcp",)
     sip_keys = ""
     """More keys of `[sip]`."""
+    focus_keys = ""
+    """More keys of `[focus]`."""
     server_keys = ""
     """More keys of `[server]`, and tables after it."""
     source = "the test"
@@ -61,6 +64,7 @@ class EmbeddedServerTestCase(TestCase):
                 sip=", ".join(f'"{each}:{host}:0"' for each in self.transports),
                 msrp=", ".join(f'"{each}:{host}:0"' for each in self.msrp_transports),
                 sip_keys=self.sip_keys,
+                focus=self.focus_keys,
                 more=self.server_keys,
                 ack_timeout=self.ack_timeout,
                 msrp_timeout=self.msrp_timeout,
