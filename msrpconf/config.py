@@ -408,6 +408,8 @@ class Config:
         if "xcap" in self.written:
             directory, tls = Path(self.source).parent, self.tls.certificate is not None
             database = "database" in self.written
+            if "server" not in self.components:
+                yield "[xcap]: it runs beside the server, whose rooms it is about; write [server]"
             yield from config_xcap.problems(self.xcap, directory, database=database, tls=tls)
 
     def load_tls(self) -> Tls | None:

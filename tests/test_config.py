@@ -221,6 +221,11 @@ class XcapTests(SynchronousTestCase):
             "[xcap] token_file: nowhere cannot be read",
         )
 
+    def test_it_runs_beside_the_server(self) -> None:
+        with self.assertRaises(ConfigError) as caught:
+            Config.parse("[focus]\n[database]\n[xcap]", "x").check()
+        self.assertIn("[xcap]: it runs beside the server", str(caught.exception))
+
     def test_users(self) -> None:
         for users in ('"alice" = "x"', '"sip:example.com" = "x"', '"tel:+1" = "x"'):
             self.refused(f"[xcap.users]\n{users}", "[xcap] users: expected a table of passwords")

@@ -30,6 +30,7 @@ from msrpconf.services.management.parts import Reloaded, ReloadError
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
+from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
 
 
@@ -82,6 +83,8 @@ class ServerApart(MultiService):
             )
         )
         """The documents that say who may watch which room; None without a database."""
+        self.xcap = make_xcap(config, reactor, self.server.registry, self.documents)
+        """The XCAP server; None where the configuration has none."""
         self.management = self._make_management(reactor)
         self._started = False
 
@@ -108,7 +111,13 @@ class ServerApart(MultiService):
         msrp = [f"msrp {address}" for address in self.server.listening]
         management = [] if self.management is None else self.management.listening
         control = [f"control {self.links.listening}"]
-        return [*msrp, *control, *(f"management {each}" for each in management)]
+        xcap = [] if self.xcap is None else self.xcap.listening
+        return [
+            *msrp,
+            *control,
+            *(f"management {each}" for each in management),
+            *(f"xcap {each}" for each in xcap),
+        ]
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:
@@ -126,6 +135,8 @@ class ServerApart(MultiService):
             if self.management is not None:
                 self.management.startService()
             self.server.startService()
+            if self.xcap is not None:
+                self.xcap.startService()
             self.links.startService()
         except Exception:
             yield self.stopService()
@@ -138,6 +149,8 @@ class ServerApart(MultiService):
         self.running = 0
         self._started = False
         self.server.registry.draining = True
+        if self.xcap is not None:
+            yield self.xcap.stopService()
         yield self.server.stopService()
         yield self.links.stopService()
         if self.management is not None:

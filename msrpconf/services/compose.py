@@ -39,7 +39,7 @@ from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.watch_policy import RuledWatchPolicy
-from msrpconf.services.xcap.service import XcapService, XcapUsers
+from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
 from msrpconf.storage.subscribers import SubscriberStore
 
@@ -93,7 +93,7 @@ class ConferenceService(MultiService):
         """The documents that say who may watch which room; None without a database."""
         self.presence = self._make_presence(reactor)
         """Who watches rooms; None where the configuration has no presence agent."""
-        self.xcap = self._make_xcap(reactor)
+        self.xcap = make_xcap(config, reactor, self.registry, self.documents)
         """The XCAP server; None where the configuration has none."""
         if config.sip.authenticate and config.sip.realm and self.static_rooms is not None:
             users = SubscriberStore(self.static_rooms.database)
@@ -162,19 +162,6 @@ class ConferenceService(MultiService):
         config, database = self.config, self.static_rooms.database
         return RoomDocumentService(
             database, self.registry, reactor, config.database.refresh, config.server.name
-        )
-
-    def _make_xcap(self, reactor: Any) -> XcapService | None:
-        config = self.config
-        if "xcap" not in config.written or self.documents is None:
-            return None
-        return XcapService(
-            reactor,
-            config.xcap.listen,
-            XcapUsers(config.xcap.users, config.xcap_token),
-            self.registry,
-            self.documents,
-            config.load_tls(),
         )
 
     @property

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 
 from msrpconf.conference.registry import ConferenceRegistry
+from msrpconf.config import Config
 from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.tls import Tls, TlsListeningFactory
 from msrpconf.services.management.http import ManagementFactory
@@ -95,3 +96,17 @@ class XcapService(Service):
             for channel in list(factory.channels):
                 channel.transport.loseConnection()
         return DeferredList(closing)
+
+
+def make_xcap(
+    config: Config,
+    reactor: Any,
+    registry: ConferenceRegistry,
+    documents: RoomDocumentService | None,
+) -> XcapService | None:
+    """The XCAP server of a checked configuration; None where that has none."""
+    if "xcap" not in config.written or documents is None:
+        return None
+    xcap = config.xcap
+    users = XcapUsers(xcap.users, config.xcap_token)
+    return XcapService(reactor, xcap.listen, users, registry, documents, config.load_tls())
