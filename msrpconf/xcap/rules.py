@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -215,6 +216,7 @@ def canonical_domain(text: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=4096)  # asked for each watcher, at each document
 def domain_of(key: str) -> str | None:
     """The domain of a user by the canonical URI; a telephone number has none."""
     try:

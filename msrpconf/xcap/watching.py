@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -13,6 +14,9 @@ from msrpconf.xcap.ruleset import RulesetError, parse_ruleset
 
 MAX_DELAY = 86400.0
 """Seconds that one timer may run; a change that is later waits for another."""
+
+# Nearly all rooms have the same document, and then the same rules in memory.
+_parsed = lru_cache(maxsize=64)(parse_ruleset)
 
 
 class RoomRules:
@@ -73,7 +77,7 @@ class RoomRules:
         rules: list[Rule] = []
         for document in documents:
             try:
-                ruleset = parse_ruleset(document)
+                ruleset = _parsed(document)
             except RulesetError as error:
                 self.log.warn(
                     "pres-rules of {room}: {error}; it grants nothing", room=room, error=str(error)
