@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 
 from msrpconf.conference.bye import FLOW
 from msrpconf.conference.leg import CONFERENCE
-from msrpconf.dispatch.records import DialogRecord, RecordError, decode_changes
+from msrpconf.dispatch.records import Changes, DialogRecord, RecordError, decode_changes
 from msrpconf.dispatch.tables import DispatchTables, ServerEntry
 from msrpconf.protocols.channel import ChannelClosed, Handler
 from msrpconf.protocols.channel_address import ChannelAddress
@@ -262,6 +262,10 @@ class DispatcherService(Service):
             what = "drains: it gets no new rooms" if entry.draining else "takes new rooms again"
             self.log.info("server {name} {what}", name=name, what=what)
             return request.response(200)
+        if request.method == "BYE":
+            # The server need not have had the time to say that it has ended the dialog.
+            ended = request.call_id, request.from_.tag or "", request.to.tag
+            self.tables.learn(entry, Changes(ended=(ended,)))
         return self._to_focus(request)
 
     def _sync(self, link: Link, entry: ServerEntry, request: Request) -> Response:
