@@ -18,7 +18,7 @@ import enum
 from collections.abc import Callable, Iterable
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -42,6 +42,12 @@ MAX_OUTSTANDING = 32
 
 OCTETS_PER_SECOND = 250_000
 """How fast the documents of one room may go out: of a large room they come less often."""
+
+MAX_OCTETS = 1_000_000
+"""Those of a document that the channel carries; of a larger room no users are published."""
+
+NO_AGENT = 501
+"""The answer of a focus that knows of no presence agent."""
 
 MAX_EXPIRES = 86400
 """Seconds that we let an agent make us promise (423, Min-Expires)."""
@@ -137,6 +143,7 @@ class Publisher:
         self._probe: IDelayedCall | None = None
         self._running = False
         self._failing = False
+        self._no_agent = False
         self._finished: Deferred[None] | None = None
         self._budget = LineBudget(clock)
         states.watch(self._changed)
@@ -154,6 +161,7 @@ class Publisher:
         """Publish everything, as it is now: the way to the agent is new, or the agent is."""
         if not self._running:
             return
+        self._no_agent = False
         for key, info in self._everything():
             self._changed(key, info, Change())
         for each in self._publications.values():
@@ -217,15 +225,22 @@ class Publisher:
     def _ask_one(self) -> None:
         """Refresh the publication of which nothing was heard longest: does the agent know it?"""
         self._probe = self._clock.callLater(PROBE, self._ask_one)
-        if self._clock.seconds() - self._heard >= PROBE:
-            known = [each for each in self._publications.values() if each.etag is not None]
+        everything = self._publications.values()
+        if self._no_agent and everything:
+            self._ready[next(iter(everything))] = None
+            self._pump()
+        elif self._clock.seconds() - self._heard >= PROBE:
+            known = [each for each in everything if each.etag is not None]
             if known:
                 self._schedule(min(known, key=lambda each: each.heard), 0.0)
 
     def _due(self, publication: _Publication) -> None:
         publication.timer = None
-        self._ready[publication] = None
-        self._pump()
+        if self._no_agent and publication.ended:
+            self._forget(publication)
+        elif not self._no_agent:
+            self._ready[publication] = None
+            self._pump()
 
     def _pump(self) -> None:
         while self._ready and self._outstanding < MAX_OUTSTANDING:
@@ -242,7 +257,7 @@ class Publisher:
         request = self._request(publication)
         publication.under_way = True
         self._outstanding += 1
-        self._send(request).addCallbacks(
+        maybeDeferred(self._send, request).addCallbacks(
             self._answered,
             self._failed,
             callbackArgs=(publication, request),
@@ -271,8 +286,10 @@ class Publisher:
             headers.add("Content-Type", CONFERENCE_INFO)
             publication.version += 1
             version = publication.version
-            full = said is _Said.STATE
-            body = publication.info.full(version) if full else empty_document(uri, version)
+            info = publication.info
+            body = info.full(version) if said is _Said.STATE else empty_document(uri, version)
+            if len(body) > MAX_OCTETS:
+                body = info.summary(version)
         publication.octets = len(body)
         return Request("PUBLISH", parse_uri(uri), headers, body)
 
@@ -300,6 +317,8 @@ class Publisher:
             self._failing = False
             log.info("PUBLISH of {room} is accepted again", room=publication.key)
         publication.failures = 0
+        if self._no_agent:
+            self.publish_all()
         said = publication.said
         etag = response.headers.get("SIP-ETag") or ""
         publication.etag = etag if is_token(etag) and said is not _Said.REMOVAL else None
@@ -338,6 +357,9 @@ class Publisher:
     def _refused(self, response: Response, publication: _Publication) -> None:
         status = response.status
         publication.dirty = True
+        if status == NO_AGENT:
+            self._without_agent(response, publication)
+            return
         publication.failures += 1
         if not self._failing or publication.failures == 1:
             self._note(response, publication)
@@ -355,6 +377,14 @@ class Publisher:
         delay = max(delay, min(most * 5, _seconds(response, "Retry-After", 0)))
         publication.not_before = self._clock.seconds() + delay
         self._schedule(publication, delay)
+
+    def _without_agent(self, response: Response, publication: _Publication) -> None:
+        """Nobody wants to know: ask once in a while whether that is still so."""
+        if not self._no_agent:
+            self._no_agent = True
+            self._note(response, publication)
+        if publication.ended:
+            self._forget(publication)
 
     def _note(self, response: Response, publication: _Publication) -> None:
         note = self._budget.take("presence")

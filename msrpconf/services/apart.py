@@ -16,9 +16,11 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from msrpconf.config import Config
 from msrpconf.services.compose import (
     Trace,
+    end_publishing,
     focus_settings,
     keep_alive,
     msrp_trace,
+    publisher_of,
     server_settings,
     sip_trace,
 )
@@ -85,7 +87,11 @@ class ServerApart(MultiService):
         """The documents that say who may watch which room; None without a database."""
         self.xcap = make_xcap(config, reactor, self.server.registry, self.documents)
         """The XCAP server; None where the configuration has none."""
+        self.publisher = publisher_of(config, self.server, reactor)
+        """Tells presence agents of the rooms, where the focuses know of any."""
+        self.links.on_up = self.publisher.publish_all
         self.management = self._make_management(reactor)
+        self._reactor = reactor
         self._started = False
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
@@ -138,6 +144,7 @@ class ServerApart(MultiService):
             if self.xcap is not None:
                 self.xcap.startService()
             self.links.startService()
+            self.publisher.start()
         except Exception:
             yield self.stopService()
             raise
@@ -152,6 +159,7 @@ class ServerApart(MultiService):
         if self.xcap is not None:
             yield self.xcap.stopService()
         yield self.server.stopService()
+        yield end_publishing(self.publisher, self._reactor)
         yield self.links.stopService()
         if self.management is not None:
             yield self.management.stopService()

@@ -100,7 +100,9 @@ class ConferenceService(MultiService):
             self.focus.focus.authentication = Authentication(
                 reactor, config.sip.realm, users.digests
             )
-        self.publisher = self._make_publisher(reactor)
+        self.publisher = (
+            None if config.focus.presence is None else publisher_of(config, self.server, reactor)
+        )
         """Tells a presence agent elsewhere of the rooms; None where there is none."""
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
@@ -123,20 +125,6 @@ class ConferenceService(MultiService):
             policy,
             registry.participant,
             presence_settings(self.config),
-        )
-
-    def _make_publisher(self, reactor: Any) -> Publisher | None:
-        focus = self.config.focus
-        if focus.presence is None:
-            return None
-        control = self.server.control
-        return Publisher(
-            control.registry,
-            control.registry.conferences,
-            reactor,
-            control.send,
-            control.new_tag,
-            PublishSettings(expires=focus.publish_expires),
         )
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
@@ -236,11 +224,7 @@ class ConferenceService(MultiService):
             # Who watched what has ended with the server has been told so; now the others.
             yield self.presence.stopService()
         if self.publisher is not None:
-            # What watchers are told last is that nobody is there any more.
-            yield self.publisher.finish().addTimeout(
-                PUBLISH_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None
-            )
-            self.publisher.stop()
+            yield end_publishing(self.publisher, self._reactor)
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
@@ -324,6 +308,26 @@ def server_settings(config: Config) -> ServerSettings:
         limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),
         room=conference.room,
     )
+
+
+def publisher_of(config: Config, server: ServerService, reactor: Any) -> Publisher:
+    """What publishes the rooms of a server, by its way to the focus."""
+    control = server.control
+    return Publisher(
+        control.registry,
+        control.registry.conferences,
+        reactor,
+        control.send,
+        control.new_tag,
+        PublishSettings(expires=config.focus.publish_expires),
+    )
+
+
+def end_publishing(publisher: Publisher, reactor: Any) -> Deferred[None]:
+    """Tell watchers that nobody is there any more, unless that takes too long."""
+    told = publisher.finish()
+    told.addTimeout(PUBLISH_TIMEOUT, reactor, onTimeoutCancel=lambda _, __: None)
+    return told.addCallback(lambda _: publisher.stop())
 
 
 def keep_alive(config: Config) -> KeepAlive | None:

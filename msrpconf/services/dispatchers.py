@@ -9,7 +9,7 @@ there is none.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from attrs import define
@@ -87,6 +87,8 @@ class DispatcherLinks(Service):
     ) -> None:
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the dispatcher."""
+        self.on_up: Callable[[], None] = lambda: None
+        """Told when a dispatcher has connected, after it was told all dialogs."""
         self.control = control
         self._reactor = reactor
         self._address = address
@@ -202,6 +204,7 @@ class DispatcherLinks(Service):
         for each in waiting:
             self._send(each, link)
         self._tell_all(link)
+        self.on_up()
 
     def link_down(self, link: Link, why: str) -> None:
         """A dispatcher is gone, or somebody was refused."""

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from msrpconf.conference import publishing
 from msrpconf.conference.publishing import MAX_OUTSTANDING, Publisher, PublishSettings
 from msrpconf.conference.static import StaticRoom, StaticRooms
 from msrpconf.protocols.channel import ChannelClosed
@@ -233,6 +234,37 @@ class PublisherTests(PublishingTestCase):
         self.answer(489)
         self.clock.pump([1.0] * 58)
         self.published(3)
+
+    def test_without_an_agent_one_room_asks_each_minute(self) -> None:
+        static = StaticRooms(self.control)
+        for name in ("one", "two", "three"):
+            static.put(StaticRoom(f"sip:{name}@conf.example.com"))
+        self.clock.advance(1)
+        for request, answer in list(self.asked):
+            answer.callback(request.response(501, "No presence agent is known to this focus"))
+        self.asked.clear()
+        for room in self.registry.rooms.values():
+            room.subject = "Fish"
+        self.clock.pump([1.0] * 58)
+        self.assertEqual(self.asked, [])
+        for _ in range(3):
+            self.clock.pump([1.0] * 60)
+            self.answer(501)
+        static.remove("sip:two@conf.example.com")
+        self.clock.advance(0.5)
+        self.assertEqual((len(self.publisher), self.asked), (2, []))
+        self.clock.pump([1.0] * 60)
+        self.answer()  # there is one now
+        self.clock.advance(1)
+        self.assertIn("sip:three@conf.example.com", {str(each.uri) for each, _ in self.asked})
+
+    def test_a_room_that_is_too_large_is_published_without_its_users(self) -> None:
+        self.patch(publishing, "MAX_OCTETS", 2000)
+        for index in range(10):
+            self.joined(f"u{index}")
+        root = read(self.published().body)
+        self.assertEqual(users(root), {})
+        self.assertEqual(text(root, "conference-state/user-count"), "10")
 
     def test_a_way_that_is_there_again_is_used_at_once(self) -> None:
         self.joined("alice")
