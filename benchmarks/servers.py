@@ -20,8 +20,9 @@ START_TIMEOUT = 20.0
 
 CONFIGURATION = """\
 [sip]
-listen = ["udp:127.0.0.1:{sip}"]
+listen = ["udp:127.0.0.1:{sip}", "tcp:127.0.0.1:{sip}"]
 [focus]
+[presence]
 [server]
 name = "bench"
 listen = ["tcp:127.0.0.1:{msrp}"]

@@ -33,6 +33,7 @@ class PresenceConfig:
 
     - `interval`: seconds from one NOTIFY of a subscription to the next, at least.
     - `partial`: whether a NOTIFY says what has changed, or everything.
+    - `max_octets`: octets of a document; who watches a larger room is told how many are there.
     - `expires`: seconds of a subscription or publication whose user agent does not say.
     - `min_expires`, `max_expires`: the least and the most that it may say.
     - `max_subscriptions`: subscriptions at one time.
@@ -45,6 +46,7 @@ class PresenceConfig:
     expires: int = _key(3600, values.count)
     min_expires: int = _key(60, values.count)
     max_expires: int = _key(86400, values.count)
+    max_octets: int = _key(524_288, values.count)
     max_subscriptions: int = _key(20_000, values.count)
     max_room_subscriptions: int = _key(5_000, values.count)
     max_watcher_subscriptions: int = _key(100, values.count)

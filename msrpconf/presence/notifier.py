@@ -27,6 +27,7 @@ from msrpconf.presence.feed import Feed
 from msrpconf.presence.rates import Rates
 from msrpconf.presence.subscription import Subscription
 from msrpconf.presence.watching import Decision, Package, Source
+from msrpconf.presence.ways import Ways
 from msrpconf.protocols.sip.accessors import MAX_EXPIRES
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import Request, Response
@@ -59,6 +60,8 @@ class NotifierSettings:
     """The least from one NOTIFY of a subscription to the next, but for those asked for."""
     partial: bool = True
     """Whether watchers are told what has changed, or everything each time."""
+    max_octets: int = 524288
+    """How large a document may be; who watches a larger room is told how many are there."""
     max_subscriptions: int = 20000
     max_room_subscriptions: int = 5000
     max_watcher_subscriptions: int = 100
@@ -90,6 +93,7 @@ class Notifier:
         self._serial = count()
         self._call: IDelayedCall | None = None
         self._queue: deque[Subscription] = deque()
+        self._ways = Ways(clock, self._resume)
         self._turn: IDelayedCall | None = None
         self._last_words: set[Subscription] = set()
         self._quiet: Deferred[None] | None = None
@@ -337,6 +341,10 @@ class Notifier:
         self._queue.append(subscription)
         self._set_turn()
 
+    def _resume(self, subscription: Subscription) -> None:
+        self._queue.append(subscription)
+        self._set_turn()
+
     def _set_turn(self) -> None:
         if self._turn is None and self._queue:
             self._turn = self._clock.callLater(0, self._take_turn)
@@ -356,6 +364,9 @@ class Notifier:
         subscription.queued = False
         if subscription.over or subscription.under_way:
             return
+        if self._ways.waits(subscription):
+            subscription.queued = True
+            return
         if subscription.ending is None:
             self._decide(subscription)
             if subscription.queued:
@@ -363,20 +374,26 @@ class Notifier:
             if not (subscription.forced or subscription.has_news):
                 self._plan(subscription)
                 return
-        notify, _ = subscription.notify(self._clock.seconds(), self.settings.partial)
+        settings = self.settings
+        notify = subscription.notify(self._clock.seconds(), settings.partial, settings.max_octets)
         subscription.under_way = True
         self.notified += 1
+        answered = self._ways.take(subscription, len(notify.body))
 
         def small() -> Request:
             subscription.whole = True
             return subscription.summary(notify)
 
         self._send(notify, subscription.holder.flow, small).addCallbacks(
-            bind(self._answered, subscription), bind(self._failed, subscription)
+            bind(self._answered, subscription, answered),
+            bind(self._failed, subscription, answered),
         )
 
-    def _answered(self, subscription: Subscription, response: Response) -> None:
+    def _answered(
+        self, subscription: Subscription, answered: Callable[[], None], response: Response
+    ) -> None:
         subscription.under_way = False
+        answered()
         if response.status >= 300:
             self._refused(subscription, response)
             return
@@ -395,8 +412,11 @@ class Notifier:
         subscription.unsettle()
         self._go_on(subscription)
 
-    def _failed(self, subscription: Subscription, failure: Failure) -> None:
+    def _failed(
+        self, subscription: Subscription, answered: Callable[[], None], failure: Failure
+    ) -> None:
         subscription.under_way = False
+        answered()
         self._drop(subscription, f"NOTIFY failed: {failure.getErrorMessage()}")
 
     def _go_on(self, subscription: Subscription) -> None:
@@ -443,6 +463,7 @@ class Notifier:
             if call is not None and call.active():
                 call.cancel()
         self._call = self._turn = None
+        self._ways.stop()
         self._heap.clear()
         self._queue.clear()
         self._last_words.clear()

@@ -148,8 +148,8 @@ class Subscription:
             return self.expires_at
         return min(self.expires_at, max(self.last, self.not_before) + gap)
 
-    def notify(self, now: float, partial: bool) -> tuple[Request, Template | None]:
-        """The next NOTIFY, and what its body was made of; all that there is to tell is told."""
+    def notify(self, now: float, partial: bool, max_octets: int) -> Request:
+        """The next NOTIFY; all that there is to tell is told, if that is not too large."""
         headers = [
             ("Event", self.event),
             ("Subscription-State", self._state(now)),
@@ -158,10 +158,13 @@ class Subscription:
         body = b""
         template = self._template(partial)
         if template is not None:
+            shrunk = template.size > max_octets and self.feed.source is not None
+            if shrunk:
+                template = self.feed.document(None, Decision.SUMMARY)
             self.version = (self.version + 1) % MAX_VERSION
             body = template.with_version(self.version)
             headers.append(("Content-Type", self.feed.package.content_type))
-            self.whole = False
+            self.whole = shrunk
         self.mark = self.feed.position
         self.forced = False
         # Who is told late, for there are many, is not told later and later.
@@ -170,7 +173,7 @@ class Subscription:
             self.sent.append(now)
         self.over = self.ending is not None
         self.holder.dialog, request = self.holder.dialog.request("NOTIFY", headers, body)
-        return request, template
+        return request
 
     def summary(self, notify: Request) -> Request:
         """`notify` with a document that is small enough for UDP (RFC 3261 §18.1.1)."""

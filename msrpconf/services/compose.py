@@ -364,6 +364,7 @@ def presence_settings(config: Config) -> PresenceSettings:
         NotifierSettings(
             presence.interval,
             presence.partial,
+            presence.max_octets,
             presence.max_subscriptions,
             presence.max_room_subscriptions,
             presence.max_watcher_subscriptions,

@@ -242,6 +242,7 @@ class LifeTests(NotifierTestCase):
             bob.subscribe(expires=0)
             self.soon()
         self.assertLess(len(self.notifier._heap), 100)
+        self.seconds(3)
         self.assertLessEqual(len(self.clock.getDelayedCalls()), 1)
 
 
@@ -513,3 +514,63 @@ class BoundTests(NotifierTestCase):
         bob = Watcher(self)
         statuses = [bob.subscribe(event=f"conference;id={each}").status for each in range(12)]
         self.assertEqual(statuses, [200] * 10 + [403] * 2)
+
+
+class WayTests(NotifierTestCase):
+    def subscribe_behind_a_proxy(self, number: int, proxy: str = "<sip:proxy;lr>") -> None:
+        Watcher(self, f"w{number}").subscribe(("Record-Route", proxy))
+
+    def test_no_more_is_under_way_than_a_connection_holds(self) -> None:
+        self.diary.letters = "x" * 100_000
+        self.answers = False
+        for number in range(10):
+            self.subscribe_behind_a_proxy(number)
+        self.soon()
+        self.assertEqual(len(self.sent), 3)
+        self.happens("y")
+        # Who has waited is told how it is by then.
+        for _ in range(7):
+            self.answer()
+            self.soon()
+        self.assertEqual(len(self.sent), 10)
+        self.assertTrue(all(b"xy</diary>" in notify.body for notify, *_ in self.sent[3:]))
+        self.answers = True
+        while not all(answer.called for _, answer, _ in self.sent):
+            self.answer()
+        self.seconds(2)
+        self.assertEqual(len(self.notifier._ways), 0)
+
+    def test_ways_do_not_wait_for_each_other(self) -> None:
+        self.diary.letters = "x" * 100_000
+        self.answers = False
+        for number in range(10):
+            self.subscribe_behind_a_proxy(number, f"<sip:proxy{number % 2};lr>")
+        self.soon()
+        self.assertEqual(len(self.sent), 6)
+
+    def test_who_does_not_answer_holds_up_nobody_for_long(self) -> None:
+        self.diary.letters = "x" * 100_000
+        self.answers = False
+        for number in range(10):
+            self.subscribe_behind_a_proxy(number)
+        self.seconds(3)
+        self.assertEqual(len(self.sent), 5)
+        self.seconds(10)
+        # More would be more than a connection keeps for who does not read.
+        self.assertEqual(len(self.sent), 5)
+        for _ in range(5):
+            self.answer(408)
+        self.soon()
+        self.assertEqual(len(self.sent), 8)
+
+    def test_a_document_that_is_too_large_is_not_sent(self) -> None:
+        self.notifier.settings = evolve(self.settings, max_octets=1000)
+        self.diary.letters = "x" * 2000
+        Watcher(self).subscribe()
+        self.soon()
+        self.assertEqual(self.told(), ["bob active;expires=3600 0: summary 2000"])
+        self.diary.letters = "x" * 20
+        self.seconds(2)
+        self.happens("y")
+        self.soon()
+        self.assertEqual(self.told(), [f"bob active;expires=3598 1: full {'x' * 20}y"])

@@ -47,7 +47,11 @@ class WatcherWire(SipWire):
     """A SIP user agent that watches, by hand. It answers each NOTIFY as `status` says."""
 
     def __init__(self, server: tuple[str, int], name: str, *, tcp: bool = False) -> None:
-        super().__init__(server)
+        self._listening_tcp: Any = None
+        if tcp:
+            self._listen_at_both(server)
+        else:
+            super().__init__(server)
         self.name = name
         self.to_tag = ""
         self.cseq = 0
@@ -57,19 +61,20 @@ class WatcherWire(SipWire):
         self.status = "200 OK"
         self.came_by_tcp = 0
         self.streams: list[_Stream] = []
-        self._listening_tcp: Any = None
-        if tcp:
-            listener: Any = reactor
-            factory = Factory.forProtocol(lambda: _Stream(self))
-            while self._listening_tcp is None:
-                try:
-                    self._listening_tcp = listener.listenTCP(
-                        self.port, factory, interface=server[0]
-                    )
-                except CannotListenError:
-                    # What is free for UDP may be taken for TCP.
-                    self._listening.stopListening()
-                    super().__init__(server)
+
+    def _listen_at_both(self, server: tuple[str, int]) -> None:
+        """At one port for TCP and UDP: what is free for one may be taken for the other."""
+        listener: Any = reactor
+        factory = Factory.forProtocol(lambda: _Stream(self))
+        while True:
+            listening = listener.listenTCP(0, factory, interface=server[0])
+            try:
+                super().__init__(server, listening.getHost().port)
+            except CannotListenError:
+                listening.stopListening()
+                continue
+            self._listening_tcp = listening
+            return
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.received(datagram.decode("utf-8"), None)

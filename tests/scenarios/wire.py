@@ -48,11 +48,11 @@ def dedent(text: str) -> str:
 class SipWire(DatagramProtocol):
     """A SIP peer on UDP. `port` is its own; it sends to `server`."""
 
-    def __init__(self, server: tuple[str, int]) -> None:
+    def __init__(self, server: tuple[str, int], port: int = 0) -> None:
         self._server = server
         self._inbox = _Inbox()
         listener: Any = reactor
-        self._listening: Any = listener.listenUDP(0, self, interface=server[0])
+        self._listening: Any = listener.listenUDP(port, self, interface=server[0])
         self.port: int = self._listening.getHost().port
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:

@@ -1,0 +1,259 @@
+"""What it costs to tell everybody in a large room who comes and goes (RFC 4575).
+
+    python benchmarks/watchers.py [--participants N] [--seconds S]
+
+N people join one room within S seconds, and each subscribes to it as soon as it is in. Then one
+leaves, and so do some more. Told are the joins a second, the NOTIFYs and their octets, the CPU
+time of the server, how long it took until the last watcher knew that somebody had left, and how
+long a message took meanwhile in another room of the same process. All watchers are behind one TCP
+connection, as behind a proxy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import select
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.processes import Cpus, cpu_seconds
+from benchmarks.servers import Msrpconf
+from benchmarks.sipload import DOMAIN, Participant
+
+LEAVES = 5
+"""How many leave, one after another."""
+
+_SUBSCRIBE = b"""\
+SUBSCRIBE %(room)s SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK%(number)d;rport
+Max-Forwards: 70
+From: <sip:p%(number)d@bench.invalid>;tag=w
+To: <%(room)s>
+Call-ID: watch%(number)d@bench
+CSeq: 1 SUBSCRIBE
+Contact: <sip:p%(number)d@127.0.0.1:9;transport=tcp>
+Event: conference
+Expires: 3600
+Content-Length: 0
+
+""".replace(b"\n", b"\r\n")
+
+_LENGTH = re.compile(rb"\r\nContent-Length: *(\d+)")
+_ECHOED = re.compile(rb"(?m)^(?:Via|From|To|Call-ID|CSeq): [^\r]*")
+_NUMBER = re.compile(rb"\r\nCall-ID: watch(\d+)@")
+
+
+@define
+class Watched:
+    """What the watchers have seen."""
+
+    notifies: int = 0
+    octets: int = 0
+    full: int = 0
+    full_octets: int = 0
+    told: dict[int, float] = field(factory=dict)
+    """When each watcher was first told that who leaves has gone."""
+
+
+def watch(server: tuple[str, int], room: str, pipe: Any) -> None:
+    """Be all watchers.
+
+    By `pipe` come the numbers of those who subscribe, -1 for the end; the URI of who is about to
+    leave; None for a report.
+    """
+    connection = socket.create_connection(server)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    seen, buffer = Watched(), bytearray()
+    leaving = b"nobody"
+    while True:
+        ready, _, _ = select.select([connection, pipe], [], [])
+        if pipe in ready:
+            number = pipe.recv()
+            if number is None:
+                pipe.send(seen)
+                continue
+            if isinstance(number, str):
+                leaving = f'entity="{number}"'.encode()
+                seen.told.clear()
+                continue
+            if number < 0:
+                return
+            connection.sendall(_SUBSCRIBE % {b"room": room.encode(), b"number": number})
+        if connection in ready:
+            buffer += connection.recv(1 << 20)
+            answers = []
+            while (end := buffer.find(b"\r\n\r\n")) >= 0:
+                head = bytes(buffer[:end])
+                length = _LENGTH.search(head)
+                whole = end + 4 + (0 if length is None else int(length[1]))
+                if len(buffer) < whole:
+                    break
+                body = bytes(buffer[end + 4 : whole])
+                del buffer[:whole]
+                if head.startswith(b"NOTIFY "):
+                    _note(seen, head, body, leaving)
+                    echoed = b"\r\n".join(_ECHOED.findall(head))
+                    answers.append(b"SIP/2.0 200 OK\r\n%s\r\nContent-Length: 0\r\n\r\n" % echoed)
+            if answers:
+                connection.sendall(b"".join(answers))
+
+
+def _note(seen: Watched, head: bytes, body: bytes, leaving: bytes) -> None:
+    seen.notifies += 1
+    seen.octets += len(head) + len(body)
+    if b' state="full" version=' in body[:400]:
+        seen.full += 1
+        seen.full_octets += len(body)
+    elif leaving in body and b"disconnected" in body:
+        number = _NUMBER.search(head)
+        assert number is not None
+        seen.told.setdefault(int(number[1]), time.monotonic())
+
+
+class Talk(threading.Thread):
+    """Two people who talk in a room of their own; how long each message took."""
+
+    def __init__(self, room: str, sender: Participant, hearer: Participant) -> None:
+        super().__init__(daemon=True)
+        self.latencies: list[float] = []
+        self.ended = False
+        self._room, self._sender, self._hearer = room.encode(), sender, hearer
+
+    def run(self) -> None:
+        sender, hearer = self._sender, self._hearer
+        assert sender.session is not None
+        assert sender.connection is not None
+        assert hearer.connection is not None
+        for each in (sender.connection, hearer.connection):
+            each.setblocking(True)
+        hearer.connection.settimeout(10)
+        number = 0
+        while not self.ended:
+            number += 1
+            text = b"From: <%s>\r\nTo: <%s>\r\n\r\nContent-Type: text/plain\r\n\r\nm%d." % (
+                sender.uri,
+                self._room,
+                number,
+            )
+            frame = (
+                b"MSRP t%d SEND\r\nTo-Path: %s\r\nFrom-Path: %s\r\nMessage-ID: m%d\r\n"
+                b"Byte-Range: 1-%d/%d\r\nFailure-Report: no\r\nContent-Type: message/cpim\r\n\r\n"
+                b"%s\r\n-------t%d$\r\n"
+            )
+            begun = time.monotonic()
+            path = sender.session.to_path.encode()
+            size = len(text)
+            sender.connection.sendall(
+                frame % (number, path, sender.path, number, size, size, text, number)
+            )
+            heard = b""
+            while b"m%d.\r\n" % number not in heard:
+                heard += hearer.connection.recv(65536)
+            self.latencies.append(time.monotonic() - begun)
+            time.sleep(0.02)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share of them is, in milliseconds."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--participants", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    options = parser.parse_args()
+    cpus = Cpus.choose()
+    with tempfile.TemporaryDirectory() as directory:
+        server = Msrpconf.start(Path(directory), cpus.server)
+        try:
+            measure(server, options.participants, options.seconds)
+        finally:
+            server.stop()
+
+
+def measure(server: Msrpconf, count: int, seconds: float) -> None:
+    """Have `count` people join, watch, and one of them leave."""
+    quiet, room = server.new_room(), server.new_room()
+    pair = server.join(quiet, 2, window=1, connect=True).participants
+    talk = Talk(quiet, *pair)
+    first = len(pair)
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.Process(
+        target=watch, args=(server.sip.server, room, theirs), daemon=True
+    )
+    child.start()
+
+    def seen() -> Watched:
+        ours.send(None)
+        result: Watched = ours.recv()
+        return result
+
+    cpu = cpu_seconds(server.pid)
+    talk.start()
+    begun = time.monotonic()
+    joined: list[Participant] = []
+    for number in range(count):
+        joined += server.join(room, 1, window=1, connect=True).participants
+        ours.send(first + number)
+        ahead = begun + (number + 1) * seconds / count - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+    took = time.monotonic() - begun
+    time.sleep(3)
+    during = list(talk.latencies)
+    watched = seen()
+    print(f"{count} joined and subscribed in {took:.1f} s, {count / took:.0f} a second")
+    print(f"NOTIFYs {watched.notifies}, {watched.octets / 1e6:.0f} MB; full documents")
+    print(f"  among them {watched.full}, {watched.full_octets / 1e6:.0f} MB")
+    print(
+        f"octets of partial NOTIFYs for each join and watcher: "
+        f"{(watched.octets - watched.full_octets) / (count * count / 2):.0f}"
+    )
+    print(f"CPU of the server {cpu_seconds(server.pid) - cpu:.1f} s")
+    report("messages while they joined", during)
+    meanwhile: list[float] = []
+    last: list[float] = []
+    for leaver in joined[:LEAVES]:
+        ours.send(f"sip:p{leaver.number}@{DOMAIN}")
+        time.sleep(2)
+        del talk.latencies[:]
+        left = time.monotonic()
+        server.sip.leave([leaver])
+        time.sleep(2)
+        meanwhile += talk.latencies
+        told = seen().told
+        if len(told) < count:
+            print(f"only {len(told)} of {count} were told of a leave within 2 s")
+        last.append(max(told.values(), default=left) - left)
+    shown = ", ".join(f"{each:.2f}" for each in last)
+    print(f"seconds until all {count} were told of a leave: {shown}")
+    report("messages meanwhile", meanwhile)
+    talk.ended = True
+    ours.send(-1)
+    child.join(5)
+
+
+def report(what: str, latencies: list[float]) -> None:
+    """Print how long messages took."""
+    print(
+        f"{what}: {len(latencies)}, median {percentile(latencies, 0.5):.1f} ms,"
+        f" p99 {percentile(latencies, 0.99):.1f} ms, worst {percentile(latencies, 1):.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()
