@@ -126,6 +126,7 @@ class ServerConfig:
     - `keepalive`: seconds after which an idle connection is asked whether it still is; 0: never.
     - `keepalive_timeout`: seconds that such a connection may not answer.
     - `msrp_timeout`: seconds that who has joined may be without an MSRP connection.
+    - `session_expires`: seconds that a dialog is good for which nobody refreshes; 0: for ever.
     - `grace`: seconds that a broken MSRP connection may stay away.
     - `chunk_timeout`: seconds that a message may wait for its next chunk.
     - `queue_octets`: octets that may wait to be sent to one participant.
@@ -150,6 +151,7 @@ class ServerConfig:
     keepalive: float = _key(60.0, values.seconds_or_never)
     keepalive_timeout: float = _key(30.0, values.seconds)
     msrp_timeout: float = _key(15.0, values.seconds)
+    session_expires: float = _key(1800.0, values.session_expires)
     grace: float = _key(15.0, values.seconds)
     chunk_timeout: float = _key(540.0, values.seconds)
     queue_octets: int = _key(1_048_576, values.count)

@@ -55,6 +55,14 @@ def boolean(value: object) -> bool:
     return value
 
 
+def session_expires(value: object) -> float:
+    """Seconds that a session is good for, as RFC 4028 allows; 0 for any number."""
+    seconds = seconds_or_never(value)
+    if 0 < seconds < 90:
+        raise UnexpectedValue("90 seconds or more, or 0 for never", value)
+    return seconds
+
+
 def count(value: object) -> int:
     """How many of something: at least one."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:

@@ -300,7 +300,7 @@ class UserAgent:
 
     @property
     def _allow(self) -> str:
-        methods = "INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY"
+        methods = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, NOTIFY"
         return methods if self.on_invited is None else f"{methods}, REFER"
 
     def _contact(self, local: Address) -> str:

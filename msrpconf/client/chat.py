@@ -284,10 +284,13 @@ class Chat:
             self._ended_by_peer(reason_of(request) or "the room said goodbye")
         elif request.method == "OPTIONS":
             transaction.answer(200)
+        elif request.method == "UPDATE" and not request.body:
+            # Somebody wants to know whether we are there (RFC 4028 §10).
+            transaction.answer(200, headers=(("Contact", self.contact),))
         elif request.method == "NOTIFY":
             self._referrals.notify(transaction)
         else:
-            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK, NOTIFY"),))
+            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK, NOTIFY, UPDATE"),))
 
     def _ended_by_peer(self, why: str) -> None:
         if not self.ended:

@@ -46,6 +46,7 @@ from msrpconf.conference.policy import may_join
 from msrpconf.conference.refer import Referrals
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
+from msrpconf.conference.session_timer import SessionTimers
 from msrpconf.conference.settings import RoomSettings, ServerSettings
 from msrpconf.conference.subject import clean_subject
 from msrpconf.conference.voice import tell
@@ -55,7 +56,7 @@ from msrpconf.protocols.sdp import SdpError
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.headers import Reason
-from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.message import Message, Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.visible import visible
 
@@ -93,6 +94,14 @@ class ConferenceControl:
             self.attendance.leave,
             self.attendance.tell_out,
             tell,
+        )
+        self.session_timers = SessionTimers(
+            clock,
+            lambda: self.settings,
+            self.send,
+            self.attendance.end,
+            self._refreshing_offer,
+            self._refresh_answered,
         )
         self.attendance.on_bound = self.referrals.bound
         registry.run_command = run_command
@@ -141,6 +150,9 @@ class ConferenceControl:
         key = parse_uri(uri).key
         user = Identity.of_request(request)
         denied = may_join(self.settings, self.registry, key, user)
+        if denied is not None:
+            return denied
+        denied = self.session_timers.refusal(request)
         if denied is not None:
             return denied
         room_settings = self._room_settings(key)
@@ -202,6 +214,7 @@ class ConferenceControl:
         participant = self.registry.participant(request)
         if participant is None:
             return _no_dialog()
+        participant.contact = str(request.uri)
         negotiation = participant.negotiation
         if request.cseq.number == negotiation.unacknowledged:
             agreement = participant.agreement
@@ -269,7 +282,7 @@ class ConferenceControl:
         participant = self.registry.participant(request)
         if participant is None:
             return _no_dialog()
-        denied = self._in_order(participant, request)
+        denied = self._in_order(participant, request) or self.session_timers.refusal(request)
         if denied is not None:
             return denied
         negotiation = participant.negotiation
@@ -278,6 +291,8 @@ class ConferenceControl:
         except SdpError as error:
             return not_acceptable(error, self.settings)
         describes = choice is not None or request.method == "INVITE"
+        if negotiation.offered and describes:
+            return Denied(491, "Our own INVITE of this dialog has not been answered yet")
         if negotiation.awaiting_answer and describes:
             return Denied(491, "Our offer has not been answered yet: acknowledge it first")
         participant.dialog = participant.dialog.refresh_target(request)
@@ -289,7 +304,7 @@ class ConferenceControl:
         if request.method == "INVITE":
             return self._answer_invite(request, participant, choice)
         if choice is None:
-            return request.response(200)
+            return self.session_timers.accept(participant, request, request.response(200))
         self._apply(participant, agree(choice, participant.room.settings, we_offered=False))
         self.attendance.expect_msrp(participant)
         return self._described(request, participant, choice)
@@ -386,7 +401,7 @@ class ConferenceControl:
     # Helpers.
 
     def _choice_of(
-        self, message: Request, room: RoomSettings, secure: bool | None = None
+        self, message: Message, room: RoomSettings, secure: bool | None = None
     ) -> Choice | None:
         """What a room makes of the description in a request; None where it has none.
 
@@ -417,12 +432,31 @@ class ConferenceControl:
             if choice is None
             else negotiation.answer(choice, local_path, self.settings, participant.room.settings)
         )
-        return request.response(
+        response = request.response(
             200,
             headers=(("Content-Type", SDP),),
             body=body,
             to_tag=participant.dialog.local_tag,
         )
+        return self.session_timers.accept(participant, request, response)
+
+    def _refreshing_offer(self, participant: Participant) -> tuple[str, bytes]:
+        """The description of an INVITE of ours that only refreshes the session."""
+        local_path = participant.session.local_path.decode("ascii")
+        negotiation, room = participant.negotiation, participant.room
+        return SDP, negotiation.offer(local_path, self.settings, room.settings)
+
+    def _refresh_answered(self, participant: Participant, response: Response) -> None:
+        """A client has answered such an INVITE; what it says holds."""
+        room = participant.room.settings
+        try:
+            choice = self._choice_of(response, room, participant.session.secure)
+        except SdpError as error:
+            self.attendance.end(participant, Reason("SIP", 488, str(error)))
+            return
+        if choice is not None:
+            self._apply(participant, agree(choice, room, we_offered=True))
+            self.attendance.expect_msrp(participant)
 
     def _apply(self, participant: Participant, agreement: Agreement) -> None:
         settle(participant, agreement, self.settings)

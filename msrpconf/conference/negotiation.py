@@ -98,7 +98,8 @@ class Negotiation:
     `origin_id` and `version` are those of our own (RFC 8866 §5.2). `unacknowledged`
     is the CSeq of an INVITE that we answered with 200, until its ACK comes;
     `awaiting_answer`: that 200 had our offer, and the ACK brings the answer;
-    `before`: what was agreed before that INVITE, should it be cancelled.
+    `before`: what was agreed before that INVITE, should it be cancelled. `offered`: an
+    INVITE of ours in the dialog has an offer that waits for its answer.
     """
 
     origin_id: int
@@ -106,6 +107,7 @@ class Negotiation:
     unacknowledged: int | None = None
     awaiting_answer: bool = False
     before: Agreement | None = None
+    offered: bool = False
     # The lines above and below ours in every later description (RFC 3264 §8).
     _above: tuple[MediaDescription, ...] = ()
     _below: tuple[MediaDescription, ...] = ()

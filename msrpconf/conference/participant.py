@@ -16,6 +16,7 @@ from msrpconf.conference.messages import begin_message
 from msrpconf.conference.negotiation import Agreement, Negotiation
 from msrpconf.conference.rendition import Speaker
 from msrpconf.conference.roles import Role
+from msrpconf.conference.session_timer import SessionTimer
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.protocols.msrp.frame import Head
 from msrpconf.protocols.msrp.outgoing import MESSAGE_ID
@@ -72,6 +73,7 @@ class Participant:
         "agreement",
         "bucket",
         "congestion_timer",
+        "contact",
         "departure",
         "dialog",
         "flow",
@@ -80,6 +82,7 @@ class Participant:
         "role",
         "room",
         "session",
+        "session_timer",
         "speaker",
         "state",
         "timer",
@@ -112,6 +115,10 @@ class Participant:
         """How it came that they are out; None while they are in, and where they said BYE."""
         self.timer: IDelayedCall | None = None
         """Ends the wait for what comes next: the ACK, or the MSRP connection."""
+        self.contact = room.uri
+        """The URI by which the client reaches us in this dialog: what the focus gave it."""
+        self.session_timer: SessionTimer | None = None
+        """When the dialog ends if nobody refreshes it (RFC 4028)."""
         self.congestion_timer: IDelayedCall | None = None
         """Ends the patience with a client that does not read."""
         self._clock = clock
@@ -175,6 +182,9 @@ class Participant:
         """Wait for nothing, and bear nothing, any more."""
         self.stop_timer()
         self.stop_congestion_timer()
+        if self.session_timer is not None:
+            self.session_timer.stop()
+            self.session_timer = None
 
     def stop_congestion_timer(self) -> None:
         """The client reads again, or has another connection: there is nothing to bear."""

@@ -103,6 +103,8 @@ class ServerSettings:
     """How long an answered INVITE may wait for its ACK."""
     msrp_timeout: float = 15.0
     """How long who has joined may be without an MSRP connection."""
+    session_expires: float = 1800.0
+    """How long a dialog is good that nobody refreshes (RFC 4028); 0 for ever, unless asked."""
     grace: float = 15.0
     """How long a broken MSRP connection may stay away."""
     ad_hoc: bool = True

@@ -298,6 +298,7 @@ def server_settings(config: Config) -> ServerSettings:
         msrps_port=_first_port(config, "tls"),
         ack_timeout=config.focus.ack_timeout,
         msrp_timeout=server.msrp_timeout,
+        session_expires=server.session_expires,
         grace=server.grace,
         ad_hoc=conference.ad_hoc,
         max_rooms=server.max_rooms,

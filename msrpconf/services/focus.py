@@ -393,6 +393,14 @@ class Focus:
                 flow = Flow.parse(token)
             except ValueError:
                 self.log.warn("the server named a flow that is none: {token}", token=visible(token))
+        if request.method in {"INVITE", "UPDATE"}:
+            # The server knows which URI we gave the client, and we what belongs to it.
+            for contact in request.contacts:
+                request.headers.set(
+                    "Contact", contact_of_room(str(contact.uri), self.settings.methods)
+                )
+            for header in (self.settings.allow, SUPPORTED):
+                request.headers.add(*header)
         if (conference := request.headers.get(CONFERENCE)) is None:
             return self.sender.send(request, flow)
         room = SipURI.parse(conference)

@@ -29,8 +29,8 @@ PRESENCE_METHODS = ("SUBSCRIBE", "PUBLISH")
 
 _LIST_INVITE = "recipient-list-invite"
 
-OPTION_TAGS = (_LIST_INVITE, "multiple-refer", "norefersub", "tdialog")
-"""The extensions that we understand: RFC 5366, RFC 5368, RFC 4488, RFC 4538."""
+OPTION_TAGS = (_LIST_INVITE, "multiple-refer", "norefersub", "tdialog", "timer")
+"""The extensions that we understand: RFC 5366, RFC 5368, RFC 4488, RFC 4538, RFC 4028."""
 
 SUPPORTED = ("Supported", ", ".join(OPTION_TAGS))
 

@@ -18,6 +18,7 @@ LIVE = frozenset(
         "focus.outbound_proxy",
         "server.msrp_timeout",
         "server.grace",
+        "server.session_expires",
         "server.chunk_timeout",
         "server.queue_octets",
         "server.congested_timeout",

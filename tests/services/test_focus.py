@@ -150,7 +150,7 @@ class AnswerTests(FocusTestCase):
         )
         self.assertEqual(
             response.option_tags("Supported"),
-            ["recipient-list-invite", "multiple-refer", "norefersub", "tdialog"],
+            ["recipient-list-invite", "multiple-refer", "norefersub", "tdialog", "timer"],
         )
         self.assertEqual(len(response.headers.get_all("Content-Length")), 0)
         self.assertEqual(bytes(response).count(b"Content-Length: 11\r\n"), 1)
@@ -222,7 +222,7 @@ class AnswerTests(FocusTestCase):
             ),
             ("Accept-Encoding", "identity"),
             ("Accept-Language", "en"),
-            ("Supported", "recipient-list-invite, multiple-refer, norefersub, tdialog"),
+            ("Supported", "recipient-list-invite, multiple-refer, norefersub, tdialog, timer"),
             ("Allow-Events", "refer"),
             ("Content-Type", "application/sdp"),
         ):
@@ -752,6 +752,20 @@ class FromServerTests(FocusTestCase):
         self.assertNoResult(done)
         self.layer.receive(request.response(200), UDP)
         self.assertEqual(self.successResultOf(done).status, 200)
+
+    def test_a_refresh_of_the_session(self) -> None:
+        """With the URI that the client knows already, and what we are and can."""
+        self.live.add(UDP)
+        update = self.bye(f"Flow: {UDP}", "Contact: <sip:lobby@192.0.2.1:5060>")
+        update.method = "UPDATE"
+        update.headers.set("CSeq", "1 UPDATE")
+        self.focus.handle(update)
+        [(request, _, _)] = self.wire.requests
+        (contact,) = request.contacts
+        self.assertEqual(str(contact.uri), "sip:lobby@192.0.2.1:5060")
+        self.assertTrue(contact.has_parameter("isfocus"))
+        self.assertIn("timer", request.headers.get("Supported") or "")
+        self.assertIn("UPDATE", request.headers.get("Allow") or "")
 
     def test_a_flow_that_is_none(self) -> None:
         self.places["sip:alice@192.0.2.9:5070"] = [Address("udp", "192.0.2.9", 5070)]

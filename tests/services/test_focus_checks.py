@@ -230,9 +230,9 @@ class BeginningTests(FocusTestCase):
 class ExtensionTests(FocusTestCase):
     def test_420_names_what_is_unsupported(self) -> None:
         response = self.assertRefused(
-            sip("INVITE", "Require: 100rel, timer", "Require: replaces"), 420, "100rel"
+            sip("INVITE", "Require: 100rel, path", "Require: replaces"), 420, "100rel"
         )
-        self.assertEqual(response.headers.get("Unsupported"), "100rel, timer, replaces")
+        self.assertEqual(response.headers.get("Unsupported"), "100rel, path, replaces")
 
     def test_420_in_a_dialog_too(self) -> None:
         self.assertRefused(sip("BYE", "Require: foo", to_tag="local.77"), 420)

@@ -7,10 +7,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from msrpconf.protocols.sip.client_transaction import ClientTransaction
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
-from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.protocols.sip.outgoing import next_hop
+from msrpconf.protocols.sip.message import Headers, Request, Response
+from msrpconf.protocols.sip.outgoing import for_request_line, next_hop
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.uri import URI
 
@@ -45,11 +46,12 @@ class RequestSender:
         `for_address` gives it the form in which it goes to an address; `proxy` is where it
         goes instead of where it says (RFC 3261 §8.1.2: an alternate destination). The next
         address is tried where one could not be sent to, or answers 503. What nobody takes
-        gets a 503 of our own making, what nobody answers a 408.
+        gets a 503 of our own making, what nobody answers a 408. A 2xx to an INVITE in a dialog
+        is acknowledged, each time that it comes.
         """
         if flow is not None and self._is_alive(flow):
             transaction = self._layer.request(request, flow.peer, flow)
-            over_flow: Response = yield transaction.when_final()
+            over_flow: Response = yield self._final(transaction)
             if transaction.error is None:
                 return over_flow
         try:
@@ -60,12 +62,28 @@ class RequestSender:
         for address in addresses:
             sent = request if for_address is None else for_address(address)
             transaction = self._layer.request(sent, address)
-            response = yield transaction.when_final()
+            response = yield self._final(transaction)
             if transaction.error is not None:
                 response = request.response(503, str(transaction.error))
             elif response.status != 503:
                 break
         return response
+
+    def _final(self, transaction: ClientTransaction) -> Deferred[Response]:
+        if transaction.request.method != "INVITE":
+            return transaction.when_final()
+        final: Deferred[Response] = Deferred()
+
+        def respond(response: Response, flow: Flow | None) -> None:
+            if 200 <= response.status < 300:
+                ack = _ack_for(transaction.request, response)
+                # What cannot be sent is asked for again.
+                self.send_ack(ack, flow).addErrback(lambda _: None)
+            if response.status >= 200 and not final.called:
+                final.callback(response)
+
+        transaction.on_response = respond
+        return final
 
     @inlineCallbacks
     def send_ack(
@@ -80,3 +98,14 @@ class RequestSender:
             return
         addresses = yield self._locate(next_hop(ack))
         yield self._layer.send_ack(ack, addresses[0])
+
+
+def _ack_for(invite: Request, response: Response) -> Request:
+    """The ACK for a 2xx to an INVITE that was sent in a dialog (RFC 3261 §13.2.2.4)."""
+    headers = Headers([("Route", route) for route in invite.headers.get_all("Route")])
+    for name in ("From", "To", "Call-ID"):
+        headers.add(name, response.headers.get(name) or "")
+    headers.add("CSeq", f"{invite.cseq.number} ACK")
+    contacts = response.contacts
+    target = for_request_line(contacts[0].uri) if contacts else invite.uri
+    return Request("ACK", target, headers)

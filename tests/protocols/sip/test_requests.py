@@ -72,6 +72,40 @@ class SendingTestCase(SynchronousTestCase):
 ENDS = (("192.0.2.1", 5060), ("192.0.2.9", 5070))
 
 
+class InviteTests(SendingTestCase):
+    """An INVITE in a dialog is acknowledged by who sends it (RFC 3261 §13.2.2.4)."""
+
+    def test_each_2xx_gets_an_ack(self) -> None:
+        """Along the dialog's route, to the Contact of the 2xx."""
+        self.places["sip:proxy.example.com;lr"] = [FIRST]
+        _, invite = dialog("<sip:proxy.example.com;lr>").request("INVITE")
+        done = self.send(invite)
+        request, _, _ = self.wire.requests[0]
+        contact = (("Contact", "<sip:alice@192.0.2.77>"),)
+        response = request.response(200, headers=contact)
+        for number in (1, 2):
+            self.layer.receive(response.copy(), UDP)
+            acks = [each for each, _, _ in self.wire.requests if each.method == "ACK"]
+            self.assertEqual(len(acks), number)
+        ack = acks[0]
+        self.assertEqual(str(ack.uri), "sip:alice@192.0.2.77")
+        self.assertEqual(ack.headers.get("Route"), "<sip:proxy.example.com;lr>")
+        self.assertEqual((ack.cseq.number, ack.cseq.method), (request.cseq.number, "ACK"))
+        self.assertEqual((ack.from_.tag, ack.to.tag), ("local.77", "alice"))
+        self.assertEqual(self.successResultOf(done).status, 200)
+
+    def test_no_other_does(self) -> None:
+        self.places[CONTACT] = [AT_CONTACT]
+        done = self.send(dialog().request("INVITE")[1])
+        self.answer(100)
+        self.assertNoResult(done)
+        self.answer(488)
+        self.assertEqual(self.successResultOf(done).status, 488)
+        # That for the 488 is the transaction's, with the branch of the INVITE.
+        invite, ack = (each for each, _, _ in self.wire.requests)
+        self.assertEqual(ack.top_via.branch, invite.top_via.branch)
+
+
 class NextHopTests(SendingTestCase):
     def assertGoesTo(self, request: Request, uri: str) -> Request:
         self.places = {uri: [FIRST]}
