@@ -48,10 +48,14 @@ class ServerEntry:
     """Dialogs whose clients were sent a BYE while the server was away."""
 
     @property
+    def has_told(self) -> bool:
+        """Whether all its rooms are known, at this moment."""
+        return self.state is ServerState.UP and self.unconfirmed is None
+
+    @property
     def takes_rooms(self) -> bool:
         """Whether new rooms may be offered to it."""
-        up = self.state is ServerState.UP and not self.draining
-        return up and self.unconfirmed is None and len(self.rooms) < self.capacity
+        return self.has_told and not self.draining and len(self.rooms) < self.capacity
 
 
 class DispatchTables:

@@ -14,6 +14,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.config import Config
+from msrpconf.services.claims import RoomClaims
 from msrpconf.services.compose import (
     Trace,
     end_publishing,
@@ -26,6 +27,7 @@ from msrpconf.services.compose import (
 )
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.focus_authentication import Authentication
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded, ReloadError
@@ -34,6 +36,7 @@ from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
+from msrpconf.storage.subscribers import SubscriberStore
 
 
 class ServerApart(MultiService):
@@ -202,6 +205,21 @@ class FocusApart(MultiService):
             tls=config.load_channel_tls(),
         )
         self.focus.use_channel(self.dispatcher)
+        url = config.database_url
+        self._database = None if url is None else Database(url, reactor)
+        if self._database is not None:
+            self.dispatcher.claims = RoomClaims(
+                self._database,
+                reactor,
+                config.dispatcher.name,
+                lambda: self.dispatcher.rooms,
+                config.dispatcher.grace,
+            )
+            if config.sip.authenticate and config.sip.realm:
+                users = SubscriberStore(self._database)
+                self.focus.focus.authentication = Authentication(
+                    reactor, config.sip.realm, users.digests
+                )
 
     @property
     def listening(self) -> list[str]:
@@ -210,24 +228,37 @@ class FocusApart(MultiService):
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:
-        """Open the ports, then connect to the servers, which may have something to say."""
+        """Open the ports, then connect to the servers, which may have something to say.
+
+        Fails with `DatabaseError` or `CannotListenError`, and leaves nothing open.
+        """
         self.running = 1
         try:
+            if self._database is not None:
+                yield self._database.start()
+                if not self.running:
+                    return  # stopped meanwhile
             yield self.focus.startService()
         except Exception:
             yield self.stopService()
             raise
         if self.running:
             self.dispatcher.startService()
+            if self.dispatcher.claims is not None:
+                self.dispatcher.claims.startService()
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
         """Close the ports and links. Nobody is sent out: calls and rooms go on."""
         self.running = 0
         self.focus.refuse_new()
+        if self.dispatcher.claims is not None and self.dispatcher.claims.running:
+            self.dispatcher.claims.stopService()
         if self.dispatcher.running:
             yield self.dispatcher.stopService()
         yield self.focus.stopService()
+        if self._database is not None:
+            yield self._database.stop()
 
 
 Apart = ServerApart | FocusApart

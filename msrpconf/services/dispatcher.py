@@ -12,7 +12,7 @@ focus send a BYE to everybody in them, and the rooms may begin anew elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any
 
 from twisted.application.internet import ClientService, backoffPolicy
@@ -41,7 +41,10 @@ from msrpconf.protocols.channel_tls import ChannelTls, is_for
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
+from msrpconf.services.claims import RoomClaims
 from msrpconf.services.dispatchers import MARK
+from msrpconf.storage.claims import ClaimError
+from msrpconf.storage.errors import DatabaseError
 from msrpconf.visible import visible
 
 GOODBYES = 100
@@ -66,7 +69,8 @@ class DispatcherService(Service):
     """Connects to `servers`, and is the channel of a focus to all of them.
 
     `name` is what the dispatcher is called, as its certificate says, `grace` the seconds that a
-    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS.
+    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS,
+    `claims` where there are other dispatchers.
     """
 
     name = "msrpconf-dispatcher"
@@ -82,7 +86,10 @@ class DispatcherService(Service):
         grace: float = 5.0,
         tls: ChannelTls | None = None,
         settings: LinkSettings | None = None,
+        claims: RoomClaims | None = None,
     ) -> None:
+        self.claims = claims
+        """Set where other dispatchers connect to the same servers; None for the only one."""
         self.tables = DispatchTables()
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the server."""
@@ -150,6 +157,14 @@ class DispatcherService(Service):
             clock=self._reactor,
         )
 
+    @property
+    def rooms(self) -> dict[str, Collection[str] | None]:
+        """The rooms of the servers that are connected; None for one that has not told yet."""
+        servers = self.tables.servers
+        return {
+            name: servers[name].rooms if servers[name].has_told else None for name in self.links
+        }
+
     def taken(self, name: str) -> bool:
         """Whether a server of that name is connected."""
         return name in self.links
@@ -195,6 +210,10 @@ class DispatcherService(Service):
 
     def _gone(self, name: str) -> None:
         """The grace time is over."""
+        if self.claims is not None and not self.claims.server_gone(name):
+            # Another dispatcher has a link to it, so it is the link that is broken.
+            self._away[name] = self._reactor.callLater(self._grace, self._gone, name)
+            return
         self._away.pop(name, None)
         left = self._farewells.pop(name, {})
         lost = [each for each in self.tables.forget(name) if each.id not in left]
@@ -210,12 +229,18 @@ class DispatcherService(Service):
         """Have the focus tell clients that their server is gone, so many at a time."""
         for record in lost:
             name, _, flow = record.way.partition(MARK)
-            if name != self.own_name:
+            if not self._speaks_for(name):
                 continue  # the dispatcher that the call came by does it
             bye = record.goodbye(FAILED)
-            if flow:
+            if flow and name == self.own_name:
                 bye.headers.set(FLOW, flow)
             self._goodbyes.run(self._to_focus, bye).addErrback(self._goodbye_failed, record)
+
+    def _speaks_for(self, dispatcher: str) -> bool:
+        """Whether the calls that came by a dispatcher are ours to end."""
+        if dispatcher == self.own_name:
+            return True
+        return self.claims is not None and self.claims.dispatcher_gone(dispatcher)
 
     def _goodbye_failed(self, failure: Failure, record: DialogRecord) -> None:
         self.log.warn(
@@ -351,11 +376,39 @@ class DispatcherService(Service):
         home = self.tables.home(room)
         if home is not None:
             return await self._offer(message, room, home)
+        if self.claims is not None and message.method == "INVITE":
+            return await self._claimed(message, room, self.claims)
         response = self._no_server(message)
         for entry in self.tables.candidates(room):
             response = await self._offer(message, room, entry)
             if response.status != 503 or self.tables.home(room) is not None:
                 break
+        return response
+
+    async def _claimed(self, message: Request, room: str, claims: RoomClaims) -> Response:
+        """Begin a room where all dispatchers agree that it is to begin."""
+        refused: set[str] = set()
+        response = self._no_server(message)
+        for _ in self.tables.candidates(room):
+            wanted = [
+                each.name for each in self.tables.candidates(room) if each.name not in refused
+            ]
+            if not wanted:
+                break
+            # Who is up, and has told, would have told of the room.
+            told = {each.name for each in self.tables.servers.values() if each.has_told}
+            try:
+                name = await claims.claim(room, wanted, told | refused | claims.gone_servers())
+            except (DatabaseError, ClaimError) as error:
+                self.log.error("{room} cannot be claimed: {error}", room=room, error=str(error))
+                return self._refuse(message, 503, "The room cannot be claimed now: try again")
+            entry = self.tables.home(room) or self.tables.servers.get(name)
+            if entry is None:
+                return self._refuse(message, 503, "The room's server is not connected: try again")
+            response = await self._offer(message, room, entry)
+            if response.status != 503 or self.tables.home(room) is not None:
+                break
+            refused.add(entry.name)
         return response
 
     async def _offer(self, message: Request, room: str, entry: ServerEntry) -> Response:

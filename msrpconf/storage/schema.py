@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
 from msrpconf.storage.errors import DatabaseError
 
-VERSION = 3
+VERSION = 4
 """Of the tables as they are here."""
 
 MAX_SETTINGS = 65535
@@ -173,6 +173,26 @@ digests = Table(
 `ha1` of the user: whoever changes the password there knows nothing of these.
 """
 
+claims = Table(
+    "msrpconf_claims",
+    metadata,
+    Column("room", _key(), primary_key=True),
+    Column("server", String(64), nullable=False),
+    Column("touched", Double, nullable=False),
+    Index("msrpconf_claims_touched", "server", "touched"),
+    **_OPTIONS,
+)
+"""The server that a room is at, or was last, where several dispatchers share the database."""
+
+beats = Table(
+    "msrpconf_beats",
+    metadata,
+    Column("name", _key(), primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+"""Numbers that are counted up while a server, or a dispatcher, is there."""
+
 _SHARED = ((xcap, 4), (subscriber, 7))
 """Kamailio's tables, each with its version."""
 
@@ -188,7 +208,12 @@ def _add_subscriber(connection: Connection) -> None:
     digests.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Sequence[Migration] = (_add_xcap, _add_subscriber)
+def _add_claims(connection: Connection) -> None:
+    claims.create(connection, checkfirst=True)
+    beats.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Migration] = (_add_xcap, _add_subscriber, _add_claims)
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from sqlalchemy import StaticPool, create_engine, select
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
@@ -19,9 +20,13 @@ from msrpconf.protocols.channel_address import ChannelAddress
 from msrpconf.protocols.channel_link import Hello, Link
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.services import dispatchers
+from msrpconf.services import claims, dispatchers
+from msrpconf.services.claims import RoomClaims
 from msrpconf.services.dispatcher import DispatcherService, _ServerEnd
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.storage import schema
+from msrpconf.storage.errors import DatabaseError
+from msrpconf.storage.schema import prepare
 from tests.services.support import sip
 
 ROOM = "sip:lobby@conf.example.com"
@@ -96,20 +101,20 @@ class DispatchTestCase(SynchronousTestCase):
         self.sent: list[Request] = []
         self.servers = {name: Server(self.clock, name) for name in self.names}
         self.cables: dict[str, Cable] = {}
+        self.all_cables: list[Cable] = []
         self.start()
 
-    def start(self, *connected: str) -> None:
+    def start(self, *connected: str, name: str = "focus-1") -> None:
         """A dispatcher, connected to these servers, or to all."""
         addresses = [server.links._address for server in self.servers.values()]
-        self.dispatcher = DispatcherService(
-            self.clock, "focus-1", addresses, self.to_focus, grace=GRACE
-        )
+        self.dispatcher = DispatcherService(self.clock, name, addresses, self.to_focus, grace=GRACE)
         self.ends = dict(zip(self.servers, self.dispatcher._ends, strict=True))
         for end in self.ends.values():
             end.start = lambda: None  # type: ignore[method-assign]
         self.dispatcher.startService()
-        for name in connected or self.names:
-            self.connect(name)
+        self.cables = {}
+        for each in connected or self.names:
+            self.connect(each)
 
     def to_focus(self, request: Request) -> Response:
         self.sent.append(request)
@@ -120,6 +125,7 @@ class DispatchTestCase(SynchronousTestCase):
         theirs = self.servers[name].links.build(None)  # type: ignore[arg-type]
         assert theirs is not None
         self.cables[name] = Cable((self.dispatcher.link(end), theirs))
+        self.all_cables.append(self.cables[name])
         self.turn()
 
     def restart(self, name: str) -> None:
@@ -129,7 +135,7 @@ class DispatchTestCase(SynchronousTestCase):
         self.connect(name)
 
     def turn(self) -> None:
-        while sum(cable.turn() for cable in self.cables.values()):
+        while sum(cable.turn() for cable in self.all_cables):
             pass
 
     def seconds(self, seconds: float) -> None:
@@ -487,3 +493,150 @@ class ServerSideTests(DispatchTestCase):
         assert link is not None
         why = self.east.links.admit(link, Hello("west", "server"))
         self.assertEqual(why, "a server has no links to a server")
+
+
+class Here:
+    """A database that is asked at once: SQLite in memory."""
+
+    name = "database here"
+
+    def __init__(self) -> None:
+        self.engine = create_engine("sqlite://", poolclass=StaticPool)
+        self.away = False
+        with self.engine.begin() as connection:
+            prepare(connection)
+
+    def run(self, work: Any) -> Deferred[Any]:
+        if self.away:
+            return fail(DatabaseError(f"{self.name}: it is away"))
+        with self.engine.begin() as connection:
+            return succeed(work(connection))
+
+
+class TwoDispatchersTests(DispatchTestCase):
+    """Two dispatchers and two servers, and the database that the dispatchers share."""
+
+    def setUp(self) -> None:
+        self.database: Any = Here()
+        self.dispatchers: dict[str, tuple[Any, Any, Any]] = {}
+        super().setUp()
+        self.start(name="focus-2")
+        self.use("focus-1")
+        self.seconds(1)
+
+    def start(self, *connected: str, name: str = "focus-1") -> None:
+        super().start(*connected, name=name)
+        dispatcher = self.dispatcher
+        dispatcher.claims = RoomClaims(
+            self.database, self.clock, name, lambda: dispatcher.rooms, GRACE
+        )
+        dispatcher.claims.startService()
+        self.dispatchers[name] = dispatcher, self.ends, self.cables
+
+    def use(self, name: str) -> None:
+        """What is asked is asked of this one."""
+        self.dispatcher, self.ends, self.cables = self.dispatchers[name]
+
+    def kill(self, name: str) -> None:
+        """A dispatcher dies."""
+        dispatcher, _, cables = self.dispatchers.pop(name)
+        dispatcher.claims.stopService()
+        dispatcher.running = 0
+        for cable in cables.values():
+            cable.break_()
+
+    def kill_server(self, name: str) -> None:
+        for _, _, cables in self.dispatchers.values():
+            cables[name].break_()
+
+    def test_they_know_the_same(self) -> None:
+        tag = self.join()
+        self.use("focus-2")
+        self.assertEqual(self.home(self.join("call-2")), self.home(tag))
+        self.assertEqual(self.answer(self.in_dialog("BYE", tag)).status, 200)
+        self.assertEqual(self.servers[self.home(tag)].calls, ["call-2"])
+
+    def test_a_room_does_not_begin_twice_where_they_disagree_on_who_is_up(self) -> None:
+        self.cables["west"].break_()
+        self.assertEqual(self.home(self.join()), "east")
+        self.use("focus-2")
+        self.cables["east"].break_()
+        self.seconds(3 * GRACE)
+        response = self.answer(self.invite("call-2"))
+        self.assertEqual(response.status, 503)
+        self.assertEqual(self.servers["west"].calls, [])
+        self.connect("east")
+        self.assertEqual(self.home(self.join("call-2")), "east")
+
+    def test_nor_where_both_begin_it_in_one_moment(self) -> None:
+        self.cables["west"].break_()
+        first = self.dispatcher.request(self.invite("call-1"))
+        self.use("focus-2")
+        self.cables["east"].break_()
+        second = self.dispatcher.request(self.invite("call-2"))
+        self.turn()
+        self.assertEqual(self.successResultOf(first).status, 200)
+        self.assertEqual(self.successResultOf(second).status, 503)
+
+    def test_a_link_that_one_of_them_has_lost_ends_nothing(self) -> None:
+        tag = self.join()
+        home = self.home(tag)
+        self.cables[home].break_()
+        self.seconds(4 * GRACE)
+        self.assertEqual(self.sent, [])
+        self.assertEqual(self.answer(self.in_dialog("OPTIONS", tag)).status, 503)
+        self.use("focus-2")
+        self.assertEqual(self.home(self.join("call-2")), home)
+
+    def test_a_server_that_all_have_lost(self) -> None:
+        tag = self.join()
+        home = self.home(tag)
+        self.use("focus-2")
+        self.join("call-2")
+        self.kill_server(home)
+        self.seconds(3 * GRACE)
+        self.assertEqual(sorted(self.byes()), ["call-1", "call-2"])
+        self.assertNotEqual(self.home(self.join("call-3")), home)
+
+    def test_a_dispatcher_and_then_a_server_die(self) -> None:
+        home = self.home(self.join())
+        self.kill("focus-1")
+        self.use("focus-2")
+        self.seconds(3 * GRACE)
+        self.kill_server(home)
+        self.seconds(3 * GRACE)
+        self.assertEqual(self.byes(), ["call-1"])
+
+    def test_a_claim_moves_from_a_server_that_drains(self) -> None:
+        tag = self.join()
+        home = self.home(tag)
+        self.answer(self.in_dialog("BYE", tag))
+        self.servers[home].registry.draining = True
+        again = self.home(self.join("call-2"))
+        self.assertNotEqual(again, home)
+        self.use("focus-2")
+        self.assertEqual(self.home(self.join("call-3")), again)
+
+    def test_without_the_database_rooms_that_live_go_on(self) -> None:
+        tag = self.join()
+        self.database.away = True
+        self.seconds(3 * GRACE)
+        self.assertEqual(self.home(self.join("call-2")), self.home(tag))
+        response = self.answer(self.invite("call-3", "another"))
+        self.assertEqual(response.status, 503)
+        said = [line for line in self.lines if line.endswith("no new room can be claimed")]
+        self.assertEqual(len(said), 2)  # once by each
+        self.database.away = False
+        self.seconds(2)
+        self.join("call-3", "another")
+
+    def test_what_is_over_leaves_nothing_behind(self) -> None:
+        self.patch(claims, "UNUSED", 20.0)
+        self.join("call-0", "lasting")
+        for number in range(20):
+            tag = self.join(f"c{number}", f"room{number}")
+            self.answer(self.in_dialog("BYE", tag, f"c{number}"))
+        self.seconds(40)
+        with self.database.engine.begin() as connection:
+            left = list(connection.scalars(select(schema.claims.c.room)))
+        self.assertEqual(left, ["sip:lasting@conf.example.com"])
