@@ -124,6 +124,7 @@ class ConferenceService(MultiService):
             registry,
             policy,
             registry.participant,
+            registry.rooms.get,
             presence_settings(self.config),
         )
 

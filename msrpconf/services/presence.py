@@ -21,8 +21,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.participant import Participant
+from msrpconf.conference.room import Room
 from msrpconf.conference.states import Change, ConferenceInfo, ConferenceStates, ended_document
 from msrpconf.presence.notifier import Notifier, NotifierSettings
+from msrpconf.presence.publishing import Publishing
 from msrpconf.presence.subscribing import Lifetimes, Subscribing
 from msrpconf.presence.watching import CONFERENCE_EVENT, Package, WatchPolicy
 from msrpconf.protocols.conference_info import CONFERENCE_INFO, document
@@ -54,7 +56,8 @@ class PresenceSettings:
 class PresenceAgent:
     """Serves what the focus hands over, and sends NOTIFYs through `sender`.
 
-    `participant` gives the participant in whose dialog a request is.
+    `participant` gives the participant in whose dialog a request is, `room` the room of a
+    key.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class PresenceAgent:
         states: ConferenceStates,
         policy: WatchPolicy,
         participant: Callable[[Request], Participant | None],
+        room: Callable[[str], Room | None],
         settings: PresenceSettings,
     ) -> None:
         self._focus = focus.focus
@@ -81,16 +85,25 @@ class PresenceAgent:
         self._subscribing = Subscribing(
             clock, self.notifier, {conference.name: conference}, participant, settings.lifetimes
         )
+        self._publishing = Publishing(clock, room, settings.lifetimes)
         states.watch(self._changed)
         policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
 
     def _changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
+        if change is None:
+            self._publishing.room_ended(key)
         self.notifier.changed(CONFERENCE_EVENT, key, info, change)
+
+    def stop(self) -> None:
+        """Forget everything; nothing is sent any more."""
+        self._publishing.stop()
+        self.notifier.close()
 
     def configure(self, settings: PresenceSettings) -> None:
         """Have other settings from now on."""
         self.notifier.settings = settings.notifier
         self._subscribing.lifetimes = settings.lifetimes
+        self._publishing.lifetimes = settings.lifetimes
 
     def request_received(self, transaction: ServerTransaction) -> None:
         """Serve a request of a proxy that is believed."""
@@ -122,7 +135,9 @@ class PresenceAgent:
                 return Denied(503, "This server is shutting down: try another", (RETRY_AFTER,))
         if request.method == "SUBSCRIBE":
             return self._subscribe(transaction, known)
-        return Denied(405, "PUBLISH is not served here", (settings.allow,))
+        if request.to.tag is not None or known is None:
+            return Denied(481, "PUBLISH belongs to no dialog: leave the tag of To out")
+        return self._publishing.handle(request, known.key)
 
     def _subscribe(self, transaction: ServerTransaction, room: SipURI | None) -> Response | Denied:
         request = transaction.request
@@ -150,6 +165,7 @@ class PresenceService(Service):
         states: ConferenceStates,
         policy: WatchPolicy,
         participant: Callable[[Request], Participant | None],
+        room: Callable[[str], Room | None],
         settings: PresenceSettings,
     ) -> None:
         self._reactor = reactor
@@ -161,7 +177,9 @@ class PresenceService(Service):
             lambda uri: locate(reactor, uri, usable=transport.can_reach),
             transport.is_alive,
         )
-        self.agent = PresenceAgent(reactor, focus, sender, states, policy, participant, settings)
+        self.agent = PresenceAgent(
+            reactor, focus, sender, states, policy, participant, room, settings
+        )
 
     @property
     def notifier(self) -> Notifier:
@@ -183,7 +201,7 @@ class PresenceService(Service):
         Service.stopService(self)
         quiet = self.notifier.stop("the server is shutting down")
         yield quiet.addTimeout(STOP_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None)
-        self.notifier.close()
+        self.agent.stop()
 
 
 def _document(state: str, uri: str, version: int) -> bytes:

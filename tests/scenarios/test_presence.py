@@ -238,6 +238,39 @@ class RefusedTests(PresenceTestCase):
         self.assertIn("SUBSCRIBE", header(answer, "Allow"))
 
 
+class PublishTests(PresenceTestCase):
+    @inlineCallbacks
+    def test_the_owner_says_what_the_room_is_about(self) -> Story:
+        yield self.joins("alice")
+        wendy = self.watcher()
+        yield wendy.begin()
+        alice = self.watcher("alice", tcp=False)
+        alice.domain, alice.call_id = "example.com", "published@example.com"
+        entity = "sip:lobby@127.0.0.1"
+        body = f"""
+            <conference-info xmlns="urn:ietf:params:xml:ns:conference-info"
+              entity="{entity}" state="partial" version="0">
+            <conference-description><subject>Tea</subject></conference-description>
+            </conference-info>"""
+        kind = "Content-Type: application/conference-info+xml"
+        alice.subscribe(600, method="PUBLISH", body=body, headers=(kind,))
+        answer = yield alice.next()
+        self.assertTrue(answer.startswith("SIP/2.0 200 OK\r\n"), answer)
+        self.assertEqual(header(answer, "Expires"), "600")
+        news = yield wendy.news()
+        self.assertEqual((news.kind, news.find("subject")), ("partial", "Tea"))
+        match = f"SIP-If-Match: {header(answer, 'SIP-ETag')}"
+        alice.subscribe(0, method="PUBLISH", headers=(match,))
+        yield alice.next()
+        news = yield wendy.news()
+        self.assertIsNone(news.find("subject"))
+        # It is not for everybody to say.
+        wendy.to_tag = ""
+        wendy.subscribe(600, method="PUBLISH", body=body, headers=(kind,))
+        answer = yield wendy.next()
+        self.assertTrue(answer.startswith("SIP/2.0 403 "), answer)
+
+
 class SharedDialogTests(PresenceTestCase):
     @inlineCallbacks
     def test_in_the_dialog_of_a_participant(self) -> Story:

@@ -53,6 +53,7 @@ class WatcherWire(SipWire):
         else:
             super().__init__(server)
         self.name = name
+        self.domain = "home.com"
         self.to_tag = ""
         self.cseq = 0
         self.call_id = f"watch-{name}@home.com"
@@ -104,7 +105,7 @@ class WatcherWire(SipWire):
     {method} {self.uri} SIP/2.0
     Via: SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{self.name}{method}{self.cseq}
     Max-Forwards: 70
-    From: <sip:{self.name}@home.com>;tag={self.from_tag}
+    From: <sip:{self.name}@{self.domain}>;tag={self.from_tag}
     To: <{self.uri}>{tag}
     Contact: <sip:{self.name}@127.0.0.1:{self.port}>
     Call-ID: {self.call_id}
