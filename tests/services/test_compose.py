@@ -290,12 +290,19 @@ class PortTests(ServiceTestCase):
     @inlineCallbacks
     def test_a_taken_port_leaves_nothing_open(self) -> Generator[Deferred[Any], Any, None]:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            # As UDP, the first to be opened; as TCP, the second. MSRP is open by then.
-            taken, msrp = self.taken(kind), self.free()
-            yield self.assertFailure(self.start("", taken, msrp), CannotListenError)
-            self.assertFree(socket.SOCK_STREAM, msrp)
             other = socket.SOCK_STREAM if kind == socket.SOCK_DGRAM else socket.SOCK_DGRAM
-            self.assertFree(other, taken)
+            for attempt in range(5):
+                # As UDP, the first to be opened; as TCP, the second. MSRP is open by then.
+                taken, msrp = self.taken(kind), self.free()
+                yield self.assertFailure(self.start("", taken, msrp), CannotListenError)
+                try:
+                    self.assertFree(socket.SOCK_STREAM, msrp)
+                    self.assertFree(other, taken)
+                    break
+                except OSError:
+                    # Other tests run beside this one, and the system may have given them the port.
+                    if attempt == 4:
+                        raise
 
     @inlineCallbacks
     def test_a_taken_msrp_port_leaves_nothing_open(self) -> Generator[Deferred[Any], Any, None]:
