@@ -36,7 +36,10 @@ _QUIET = frozenset({"/metrics", "/healthz", "/readyz"})
 
 @frozen
 class Call:
-    """A request: `path` without the query, as segments; `query` as text; the octets of `body`."""
+    """A request: `path` without the query, as segments; `query` as text; the octets of `body`.
+
+    `peer` is the host that it comes from.
+    """
 
     method: str
     path: str
@@ -44,6 +47,7 @@ class Call:
     query: str
     headers: Headers
     body: bytes
+    peer: str = ""
 
 
 @frozen
@@ -121,6 +125,7 @@ class ManagementRequest(http.Request):
                 self._query.decode("utf-8", "surrogateescape"),
                 self.requestHeaders,
                 self.content.read(),
+                _peer(self.client),
             )
         )
 

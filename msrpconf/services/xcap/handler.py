@@ -34,11 +34,12 @@ class XcapHandler:
     def _answer(self, call: Call) -> Deferred[Answer]:
         self._guard.check_source(call.method, call.headers)
         request = _request(call)
-        target = self._resource.find(request)
+        found = self._resource.find(request)
         query = f"?{call.query}" if call.query else ""
-        user = self._authenticator.user(call.method, call.path + query, call.headers)
+        target = call.path + query
+        user = self._authenticator.user(call.method, target, call.headers, call.peer)
         who = "the operator" if user is None else str(user)
-        done = self._resource.answer(request, target, user)
+        done = self._resource.answer(request, found, user)
         return done.addCallback(lambda answer: _http(answer, f"by {who}"))
 
 

@@ -74,7 +74,7 @@ class XcapService(Service):
         """What serves the connections to an address."""
         private = address.transport == "tls" or ip_address(address.host).is_loopback
         users = self._users
-        authenticator = Authenticator(users.passwords, users.token, private)
+        authenticator = Authenticator(users.passwords, users.token, private, self._reactor)
         return ManagementFactory(XcapHandler(self._resource, authenticator), self._reactor, "xcap")
 
     @property

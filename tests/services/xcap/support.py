@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from hashlib import md5
 from typing import Any
 from urllib.parse import quote
 
+from attrs import evolve
 from lxml import etree
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
@@ -19,6 +19,7 @@ from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.roles import Role, Roles
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
+from msrpconf.protocols.sip.digest import Challenge, respond
 from msrpconf.services.management.http import ManagementFactory
 from msrpconf.services.xcap.auth import Authenticator
 from msrpconf.services.xcap.handler import XcapHandler
@@ -68,29 +69,12 @@ def basic(user: str = "alice@example.com", password: str = "secret") -> str:
     return "Authorization: Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def digest(challenge: str, method: str, uri: str, user: str, password: str, **changed: str) -> str:
-    """What a client answers to a challenge (RFC 2617 §3.2.2)."""
-    fields = dict(each.split("=", 1) for each in challenge.removeprefix("Digest ").split(", "))
-    known = {name: value.strip('"') for name, value in fields.items()}
-
-    def hashed(text: str) -> str:
-        return md5(text.encode()).hexdigest()
-
-    one = hashed(f"{user}:{known['realm']}:{password}")
-    two = hashed(f"{method}:{uri}")
-    response = hashed(f"{one}:{known['nonce']}:00000001:abc:auth:{two}")
-    answer = {
-        "username": user,
-        "realm": known["realm"],
-        "nonce": known["nonce"],
-        "uri": uri,
-        "response": response,
-        "opaque": known["opaque"],
-        "cnonce": "abc",
-        **changed,
-    }
-    text = ", ".join(f'{name}="{value}"' for name, value in answer.items())
-    return f"Authorization: Digest {text}, qop=auth, nc=00000001"
+def digest(
+    challenge: str, method: str, uri: str, user: str, password: str = "secret", **changed: Any
+) -> str:
+    """What a client answers to a challenge; `changed` afterwards."""
+    right = respond(Challenge.parse(challenge), user, password, method, uri)
+    return f"Authorization: {evolve(right, **changed)}"
 
 
 class XcapTestCase(SynchronousTestCase):
@@ -107,7 +91,7 @@ class XcapTestCase(SynchronousTestCase):
         )
         self.documents = Memory()
         users = {f"sip:{name}@example.com": "secret" for name in ("alice", "bob")}
-        authenticator = Authenticator(users, TOKEN, self.basic)
+        authenticator = Authenticator(users, TOKEN, self.basic, self.clock)
         resource = XcapResource(self.registry.rooms.get, self.documents)
         handler = XcapHandler(resource, authenticator)
         self.factory = ManagementFactory(handler, self.clock, "xcap")
