@@ -129,7 +129,8 @@ def unusable_addresses(config: Config) -> list[str]:
 def _listens(config: Config) -> list[Address]:
     sip = config.sip.listen if "focus" in config.components else ()
     msrp = config.server.listen if "server" in config.components else ()
-    return [*sip, *msrp]
+    xcap = config.xcap.listen if "xcap" in config.written else ()
+    return [*sip, *msrp, *xcap]
 
 
 def _unusable_management(config: Config, opened: ExitStack) -> list[str]:
@@ -202,7 +203,7 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     """
     found = {
         kind: [each.removeprefix(f"{kind} ") for each in listening if each.startswith(f"{kind} ")]
-        for kind in ("sip", "msrp", "control", "management")
+        for kind in ("sip", "msrp", "control", "management", "xcap")
     }
     names = {"sip": "SIP", "msrp": "MSRP", "control": "for dispatchers"}
     where = (f"{name} at {', '.join(found[kind])}" for kind, name in names.items() if found[kind])
@@ -213,6 +214,7 @@ def banner(config: Config, listening: list[str]) -> list[str]:
             f"management at {each}: msrpconf status, msrpconf --help"
             for each in found["management"]
         ),
+        *(f"XCAP root at {each}" for each in found["xcap"]),
     ]
     if "server" not in config.components:
         lines.append(f"servers at {', '.join(map(str, config.dispatcher.servers))}")

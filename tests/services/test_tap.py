@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.config import Config, ManagementConfig, ServerConfig, SipConfig
+from msrpconf.config import Config, ManagementConfig, ServerConfig, SipConfig, XcapConfig
 from msrpconf.listen import ListenAddress
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.services import tap
@@ -107,6 +107,18 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertIn(f"{listen} for the management interface: Address already in use", problem)
         self.assertIn("write another address into [management] listen", problem)
 
+    def test_those_of_xcap_too(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = Address("tcp", *taken.getsockname())
+            settings = evolve(
+                config("udp:127.0.0.1:0"),
+                xcap=XcapConfig((address,)),
+                written=frozenset({"focus", "server", "xcap"}),
+            )
+            self.assertEqual(unusable_addresses(settings), [f"{address}: Address already in use"])
+
     def test_an_address_that_is_wanted_twice_is_taken(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -131,6 +143,8 @@ class BannerTests(SynchronousTestCase):
         self.assertIn(
             "SIP at udp:127.0.0.1:5060, tcp:127.0.0.1:5060; MSRP at tcp:127.0.0.1:2855", lines
         )
+        lines = banner(Config(), [*listening, "xcap http://127.0.0.1:8090/xcap-root"])
+        self.assertIn("XCAP root at http://127.0.0.1:8090/xcap-root", lines)
 
     def test_how_to_join(self) -> None:
         for listening, command in (
