@@ -13,7 +13,9 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from msrpconf.conference.published import PublishedStates
 from msrpconf.config import Config
+from msrpconf.presence.published_policy import PublishedWatchPolicy
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.compose import (
     Trace,
@@ -21,6 +23,7 @@ from msrpconf.services.compose import (
     focus_settings,
     keep_alive,
     msrp_trace,
+    presence_settings,
     publisher_of,
     server_settings,
     sip_trace,
@@ -31,6 +34,7 @@ from msrpconf.services.focus_authentication import Authentication
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.presence import PresenceService
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
@@ -220,6 +224,20 @@ class FocusApart(MultiService):
                 self.focus.focus.authentication = Authentication(
                     reactor, config.sip.realm, users.digests
                 )
+        self.published: PublishedStates | None = None
+        """What servers have published to the presence agent here; None without one."""
+        self.presence: PresenceService | None = None
+        if "presence" in config.components:
+            self.published = states = PublishedStates(reactor)
+            self.focus.focus.published = states.handle
+            self.presence = PresenceService(
+                reactor,
+                self.focus,
+                states,
+                PublishedWatchPolicy(states),
+                lambda request: None,  # participants are the servers'
+                presence_settings(config),
+            )
 
     @property
     def listening(self) -> list[str]:
@@ -238,6 +256,8 @@ class FocusApart(MultiService):
                 yield self._database.start()
                 if not self.running:
                     return  # stopped meanwhile
+            if self.presence is not None:
+                self.presence.startService()
             yield self.focus.startService()
         except Exception:
             yield self.stopService()
@@ -256,6 +276,10 @@ class FocusApart(MultiService):
             self.dispatcher.claims.stopService()
         if self.dispatcher.running:
             yield self.dispatcher.stopService()
+        if self.presence is not None:
+            yield self.presence.stopService()
+        if self.published is not None:
+            self.published.stop()
         yield self.focus.stopService()
         if self._database is not None:
             yield self._database.stop()
