@@ -235,7 +235,9 @@ class FocusApart(MultiService):
                 self.focus,
                 states,
                 PublishedWatchPolicy(states),
-                lambda request: None,  # participants are the servers'
+                # Participants and rooms are the servers'.
+                lambda request: None,
+                lambda key: None,
                 presence_settings(config),
             )
 
