@@ -237,7 +237,6 @@ class FocusApart(MultiService):
                 PublishedWatchPolicy(states),
                 # Participants and rooms are the servers'.
                 lambda request: None,
-                lambda key: None,
                 presence_settings(config),
             )
 

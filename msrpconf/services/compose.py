@@ -124,8 +124,8 @@ class ConferenceService(MultiService):
             registry,
             policy,
             registry.participant,
-            registry.rooms.get,
             presence_settings(self.config),
+            registry.rooms.get,
         )
 
     def _make_management(self, reactor: Any) -> ManagementService | None:

@@ -57,7 +57,7 @@ class PresenceAgent:
     """Serves what the focus hands over, and sends NOTIFYs through `sender`.
 
     `participant` gives the participant in whose dialog a request is, `room` the room of a
-    key.
+    key; None where the rooms are elsewhere, and user agents can publish nothing here.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class PresenceAgent:
         states: ConferenceStates,
         policy: WatchPolicy,
         participant: Callable[[Request], Participant | None],
-        room: Callable[[str], Room | None],
         settings: PresenceSettings,
+        room: Callable[[str], Room | None] | None = None,
     ) -> None:
         self._focus = focus.focus
         self.notifier = Notifier(clock, sender.send, settings.notifier)
@@ -85,25 +85,27 @@ class PresenceAgent:
         self._subscribing = Subscribing(
             clock, self.notifier, {conference.name: conference}, participant, settings.lifetimes
         )
-        self._publishing = Publishing(clock, room, settings.lifetimes)
+        self._publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
         states.watch(self._changed)
         policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
 
     def _changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
-        if change is None:
+        if change is None and self._publishing is not None:
             self._publishing.room_ended(key)
         self.notifier.changed(CONFERENCE_EVENT, key, info, change)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""
-        self._publishing.stop()
+        if self._publishing is not None:
+            self._publishing.stop()
         self.notifier.close()
 
     def configure(self, settings: PresenceSettings) -> None:
         """Have other settings from now on."""
         self.notifier.settings = settings.notifier
         self._subscribing.lifetimes = settings.lifetimes
-        self._publishing.lifetimes = settings.lifetimes
+        if self._publishing is not None:
+            self._publishing.lifetimes = settings.lifetimes
 
     def request_received(self, transaction: ServerTransaction) -> None:
         """Serve a request of a proxy that is believed."""
@@ -137,6 +139,8 @@ class PresenceAgent:
             return self._subscribe(transaction, known)
         if request.to.tag is not None or known is None:
             return Denied(481, "PUBLISH belongs to no dialog: leave the tag of To out")
+        if self._publishing is None:
+            return Denied(403, "The rooms are not here: change the subject in the room")
         return self._publishing.handle(request, known.key)
 
     def _subscribe(self, transaction: ServerTransaction, room: SipURI | None) -> Response | Denied:
@@ -165,8 +169,8 @@ class PresenceService(Service):
         states: ConferenceStates,
         policy: WatchPolicy,
         participant: Callable[[Request], Participant | None],
-        room: Callable[[str], Room | None],
         settings: PresenceSettings,
+        room: Callable[[str], Room | None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._focus = focus
@@ -178,7 +182,7 @@ class PresenceService(Service):
             transport.is_alive,
         )
         self.agent = PresenceAgent(
-            reactor, focus, sender, states, policy, participant, room, settings
+            reactor, focus, sender, states, policy, participant, settings, room
         )
 
     @property

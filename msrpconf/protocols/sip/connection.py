@@ -70,6 +70,17 @@ class ConnectionOwner(Protocol):
         """It is gone."""
 
 
+def _waiting(transport: Any) -> float:
+    """The octets that the kernel has not taken yet; infinite where a transport, as TLS, says not.
+
+    Twisted has no other name for it.
+    """
+    try:
+        return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)
+    except AttributeError:
+        return float("inf")
+
+
 @implementer(IPushProducer)
 class SipConnection(TwistedProtocol):
     """A stream of messages each way.
@@ -101,7 +112,7 @@ class SipConnection(TwistedProtocol):
         self._owed_since: float | None = None if dialled is not None else self._heard
         self._closing_since: float | None = None
         self._choked = False
-        self._unread = 0
+        self._unread: float = 0
 
     @property
     def usable(self) -> bool:
@@ -159,7 +170,7 @@ class SipConnection(TwistedProtocol):
         self._write(octets)
         if not self.usable:
             raise TransportError(
-                f"{self.flow.peer}: does not read, {self._unread} octets are waiting"
+                f"{self.flow.peer}: does not read, {self._unread:.0f} octets are waiting"
             )
 
     def _write(self, octets: bytes) -> None:
@@ -168,7 +179,10 @@ class SipConnection(TwistedProtocol):
         if self._choked:
             self._unread += len(octets)
             if self._unread > self._limits.unread:
-                self.abort()
+                # What was written is not what waits, where the peer reads all the time.
+                self._unread = min(self._unread, _waiting(self.transport))
+                if self._unread > self._limits.unread:
+                    self.abort()
 
     def close(self) -> None:
         """Closes the connection once all is written."""

@@ -267,6 +267,20 @@ class BoundTests(TransportTestCase):
             element.layer.send_response(request.response(200, body=bytes(100_000)), flow, self.fail)
             self.assertEqual((await peer.next()).status, 200)
 
+    async def test_one_that_reads_while_more_is_written(self) -> None:
+        """What counts is what waits, not what was written since it last was nothing."""
+        element, address = await self.listening(TCP, limits=ConnectionLimits(unread=300_000))
+        peer = await self.connected(address)
+        peer.wire.write(octets("TCP", "127.0.0.1"))
+        request, flow = await element.next_request()
+        connection: Any = element.layer._pool.find(flow)
+        response = request.response(200, body=bytes(50_000))
+        for _ in range(100):
+            element.layer.send_response(response, flow, self.fail)
+            connection.pauseProducing()  # as if the kernel never took quite all
+            self.assertEqual((await peer.next()).status, 200)
+        self.assertTrue(connection.usable)
+
     async def test_connections_of_one_host(self) -> None:
         element, address = await self.listening(
             TCP, limits=ConnectionLimits(connections_per_host=2)
