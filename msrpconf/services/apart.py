@@ -212,13 +212,14 @@ class FocusApart(MultiService):
         url = config.database_url
         self._database = None if url is None else Database(url, reactor)
         if self._database is not None:
-            self.dispatcher.claims = RoomClaims(
+            claims = RoomClaims(
                 self._database,
                 reactor,
                 config.dispatcher.name,
                 lambda: self.dispatcher.rooms,
                 config.dispatcher.grace,
             )
+            self.dispatcher.share(claims)
             if config.sip.authenticate and config.sip.realm:
                 users = SubscriberStore(self._database)
                 self.focus.focus.authentication = Authentication(

@@ -55,7 +55,8 @@ class RoomClaims(Service):
         self._clock = clock
         self._dispatcher = dispatcher
         self._up = up
-        self._patience = max(patience, 3 * BEAT)
+        self.patience = max(patience, 3 * BEAT)
+        """Seconds after which who has not been counted up is gone."""
         self._since = 0.0
         self._beats: dict[str, tuple[int, float]] = {}
         self._away = False
@@ -105,7 +106,7 @@ class RoomClaims(Service):
         if self._away:
             return False  # nobody can tell
         _, changed = self._beats.get(name, (0, self._since))
-        return bool(self._clock.seconds() - changed >= self._patience)
+        return bool(self._clock.seconds() - changed >= self.patience)
 
     @inlineCallbacks
     def _beat(self) -> Generator[Deferred[Any], Any, None]:

@@ -12,48 +12,32 @@ focus send a BYE to everybody in them, and the rooms may begin anew elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from typing import Any
 
-from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import Service
-from twisted.internet.defer import (
-    Deferred,
-    DeferredList,
-    DeferredSemaphore,
-    inlineCallbacks,
-    succeed,
-)
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
-from twisted.logger import Logger, LogPublisher
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
-from msrpconf.conference.bye import FLOW
 from msrpconf.conference.leg import CONFERENCE
 from msrpconf.dispatch.records import Changes, DialogRecord, RecordError, decode_changes
 from msrpconf.dispatch.tables import DispatchTables, ServerEntry
 from msrpconf.protocols.channel import ChannelClosed, Handler
 from msrpconf.protocols.channel_address import ChannelAddress
-from msrpconf.protocols.channel_link import DISPATCHER, SERVER, Hello, Link, LinkSettings
-from msrpconf.protocols.channel_tls import ChannelTls, is_for
-from msrpconf.protocols.sip.headers import Reason
+from msrpconf.protocols.channel_link import Link, LinkSettings
+from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.services.claims import RoomClaims
-from msrpconf.services.dispatchers import MARK
+from msrpconf.services.goodbyes import FAILED, Goodbyes
+from msrpconf.services.server_end import ServerEnd
 from msrpconf.storage.claims import ClaimError
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.visible import visible
 
-GOODBYES = 100
-"""BYEs for a server that died that are under way at one time."""
-
 MAX_HELD = 10_000
 """Requests that wait, after the start, until it is known where rooms live."""
-
-FAILED = Reason("SIP", 503, "The conference server has failed: join again")
 
 RETRY_AFTER = (("Retry-After", "5"),)
 
@@ -69,8 +53,7 @@ class DispatcherService(Service):
     """Connects to `servers`, and is the channel of a focus to all of them.
 
     `name` is what the dispatcher is called, as its certificate says, `grace` the seconds that a
-    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS,
-    `claims` where there are other dispatchers.
+    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS.
     """
 
     name = "msrpconf-dispatcher"
@@ -86,10 +69,9 @@ class DispatcherService(Service):
         grace: float = 5.0,
         tls: ChannelTls | None = None,
         settings: LinkSettings | None = None,
-        claims: RoomClaims | None = None,
     ) -> None:
-        self.claims = claims
-        """Set where other dispatchers connect to the same servers; None for the only one."""
+        self.claims: RoomClaims | None = None
+        """Set by `share`; None for the only dispatcher."""
         self.tables = DispatchTables()
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the server."""
@@ -97,15 +79,18 @@ class DispatcherService(Service):
         self._reactor = reactor
         self._to_focus = to_focus
         self._grace = grace
-        self._tls = tls
         self._settings = settings or LinkSettings()
-        self._ends = [_ServerEnd(self, address) for address in servers]
+        self._ends = [ServerEnd(self, reactor, address, tls) for address in servers]
         self._away: dict[str, IDelayedCall] = {}
         self._unsettled: set[ChannelAddress] = {end.address for end in self._ends}
         self._settling: IDelayedCall | None = None
         self._held: dict[CallKey, Deferred[None]] = {}
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
-        self._goodbyes = DeferredSemaphore(GOODBYES)
+        self._goodbyes = Goodbyes(reactor, name, to_focus)
+
+    def share(self, claims: RoomClaims) -> None:
+        """Agree with other dispatchers that connect to the same servers, before the start."""
+        self.claims = self._goodbyes.claims = claims
 
     # Connecting.
 
@@ -124,9 +109,10 @@ class DispatcherService(Service):
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
+        self._goodbyes.stop()
         yield DeferredList([end.stop() for end in self._ends])
 
-    def link(self, end: _ServerEnd) -> Link:
+    def link(self, end: ServerEnd) -> Link:
         """A link for a new connection to a server."""
         link: Link
         link = Link(
@@ -138,24 +124,6 @@ class DispatcherService(Service):
             settings=self._settings,
         )
         return link
-
-    def endpoint(self, address: ChannelAddress) -> IStreamClientEndpoint:
-        """How to connect to a server."""
-        if address.path is not None:
-            return UNIXClientEndpoint(self._reactor, address.path)
-        if self._tls is None:
-            raise ValueError(f"{address}: there is no certificate to connect by TLS with")
-        plain = HostnameEndpoint(self._reactor, address.host, address.port)
-        return wrapClientTLS(self._tls.client(address.host), plain)
-
-    def client(self, end: _ServerEnd) -> ClientService:
-        """What keeps a connection to a server."""
-        return _Client(
-            self.endpoint(end.address),
-            _Links(self, end),
-            retryPolicy=lambda _: end.delay(),
-            clock=self._reactor,
-        )
 
     @property
     def rooms(self) -> dict[str, Collection[str] | None]:
@@ -223,31 +191,7 @@ class DispatcherService(Service):
             grace=self._grace,
             count=len(lost),
         )
-        self._say_goodbye(lost)
-
-    def _say_goodbye(self, lost: Iterable[DialogRecord]) -> None:
-        """Have the focus tell clients that their server is gone, so many at a time."""
-        for record in lost:
-            name, _, flow = record.way.partition(MARK)
-            if not self._speaks_for(name):
-                continue  # the dispatcher that the call came by does it
-            bye = record.goodbye(FAILED)
-            if flow and name == self.own_name:
-                bye.headers.set(FLOW, flow)
-            self._goodbyes.run(self._to_focus, bye).addErrback(self._goodbye_failed, record)
-
-    def _speaks_for(self, dispatcher: str) -> bool:
-        """Whether the calls that came by a dispatcher are ours to end."""
-        if dispatcher == self.own_name:
-            return True
-        return self.claims is not None and self.claims.dispatcher_gone(dispatcher)
-
-    def _goodbye_failed(self, failure: Failure, record: DialogRecord) -> None:
-        self.log.warn(
-            "BYE for a server that is gone could not be sent: {error} (Call-ID {call_id})",
-            error=visible(failure.getErrorMessage()),
-            call_id=visible(record.call_id),
-        )
+        self._goodbyes.say(lost)
 
     # What is known after the start.
 
@@ -314,7 +258,7 @@ class DispatcherService(Service):
             dialogs=len(entry.dialogs),
             lost=len(lost),
         )
-        self._say_goodbye(lost)
+        self._goodbyes.say(lost)
         for dialog_id, record in left.items():
             if dialog_id in entry.dialogs:
                 self._farewell(link, record)
@@ -438,95 +382,3 @@ class DispatcherService(Service):
         )
         headers = RETRY_AFTER if status == 503 else ()
         return message.response(status, reason, headers=headers)
-
-
-class _Client(ClientService):
-    """Says nothing of each attempt: `_ServerEnd` says what is wrong, once."""
-
-    _log = Logger(observer=LogPublisher())
-
-
-class _ServerEnd:
-    """Our end of the links to one address. See `LinkOwner`."""
-
-    log = Logger()
-
-    def __init__(self, dispatcher: DispatcherService, address: ChannelAddress) -> None:
-        self.address = address
-        self.current: Link | None = None
-        self._dispatcher = dispatcher
-        self._client: ClientService | None = None
-        self._said: str | None = None
-        self._attempts = 0
-        self._backoff = backoffPolicy(0.2, 5.0)
-
-    def delay(self) -> float:
-        """Seconds until the next attempt: more and more until there is a link."""
-        self._attempts += 1
-        return self._backoff(self._attempts - 1)
-
-    def start(self) -> None:
-        """Connect."""
-        self._client = self._dispatcher.client(self)
-        self._client.startService()
-        self._client.whenConnected(failAfterFailures=1).addErrback(self._no_way)
-
-    def _no_way(self, failure: Failure) -> None:
-        if self._dispatcher.running:
-            self._say("error", f"no link to {self.address}: {failure.getErrorMessage()}")
-
-    def _say(self, level: str, text: str) -> None:
-        """A line, unless it is the one before."""
-        if text != self._said:
-            self._said = text
-            getattr(self.log, level)("{text}; trying again", text=visible(text))
-
-    def stop(self) -> Deferred[None]:
-        """Connect no more."""
-        client, self._client = self._client, None
-        if self.current is not None:
-            self.current.close("the dispatcher ends")
-        if client is None:
-            return succeed(None)
-        return client.stopService()
-
-    def hello(self) -> Hello:
-        """What we say of ourselves."""
-        return Hello(self._dispatcher.own_name, DISPATCHER)
-
-    def trusts(self, link: Link) -> str | None:
-        """Whether the server's certificate is for the host that we wanted."""
-        if is_for(link.transport, self.address.host):
-            return None
-        return f"its certificate is not for {self.address.host}"
-
-    def admit(self, link: Link, hello: Hello) -> str | None:
-        """Whether it is a server, of a name that no other has."""
-        if hello.role != SERVER:
-            return f"a dispatcher has no links to a {visible(hello.role)}"
-        if self._dispatcher.taken(hello.name):
-            return f"another server is called {visible(hello.name)}: [server] name must differ"
-        return None
-
-    def link_up(self, link: Link) -> None:
-        """Connected."""
-        self.current, self._said, self._attempts = link, None, 0
-        self._dispatcher.link_up(link)
-
-    def link_down(self, link: Link, why: str) -> None:
-        """Not any more, or not at all."""
-        if self.current is link:
-            self.current = None
-            self._dispatcher.link_down(link, why)
-        elif self._dispatcher.running:
-            self._say("error", f"no link to {self.address}: {why}")
-
-
-class _Links(Factory):
-    noisy = False
-
-    def __init__(self, dispatcher: DispatcherService, end: _ServerEnd) -> None:
-        self._make: Callable[[], Link] = lambda: dispatcher.link(end)
-
-    def buildProtocol(self, addr: object) -> Link:
-        return self._make()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -42,10 +43,9 @@ class SurvivalTestCase(ProcessCase):
         self.seen: dict[str, list[str]] = {}
         write(AUTHORITY, self.directory, "ca")
         write(issue("127.0.0.1", issuer=AUTHORITY), self.directory, "server")
-        write(issue("focus-1", issuer=AUTHORITY), self.directory, "focus")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        for name in ("focus-1", "focus-2"):
+            write(issue(name, issuer=AUTHORITY), self.directory, name)
+        self.port = free_port()
         self.addCleanup(self.stop_agents)
 
     def stop_agents(self) -> Any:
@@ -64,24 +64,24 @@ class SurvivalTestCase(ProcessCase):
         control = self.controls.get(name, "tls:127.0.0.1:0")
         config.write_text(
             f'[server]\nname = "{name}"\nlisten = ["tcp:127.0.0.1:0"]\ncontrol = "{control}"\n'
-            f'dispatchers = ["focus-1"]\nfiles = "files-{name}"\ngrace = 0.5\n{channel("server")}'
-            f"[conference]\nnotices = false\n{more}"
+            f'dispatchers = ["focus-1", "focus-2"]\nfiles = "files-{name}"\ngrace = 0.5\n'
+            f"{channel('server')}[conference]\nnotices = false\n{more}"
         )
         server = self.start("twistd", "-n", "--pidfile=", "msrpconf-server", "-c", str(config))
         found = yield server.shows(r"for dispatchers at (\S+)")
         self.servers[name], self.controls[name] = server, found[1]
 
     @inlineCallbacks
-    def start_focus(self) -> Story:
-        config = self.directory / "focus.toml"
+    def start_focus(self, name: str = "focus-1", more: str = "") -> Story:
+        config = self.directory / f"{name}.toml"
         servers = ", ".join(f'"{address}"' for address in self.controls.values())
         config.write_text(
             f'[sip]\nlisten = ["udp:127.0.0.1:{self.port}"]\n[focus]\n[dispatcher]\n'
-            f'name = "focus-1"\nservers = [{servers}]\ngrace = {GRACE}\n{channel("focus")}'
+            f'name = "{name}"\nservers = [{servers}]\ngrace = {GRACE}\n{channel(name)}{more}'
         )
         self.focus = self.start("twistd", "-n", "--pidfile=", "msrpconf-focus", "-c", str(config))
-        for name in self.controls:
-            yield self.focus.shows(rf"server {name} has \d+ rooms")
+        for server in self.controls:
+            yield self.focus.shows(rf"server {server} has \d+ rooms")
 
     @inlineCallbacks
     def kill(self, program: Program) -> Story:
@@ -138,6 +138,14 @@ class SurvivalTestCase(ProcessCase):
 
     def in_time(self, awaited: Deferred[Any]) -> Deferred[Any]:
         return awaited.addTimeout(PATIENCE, reactor)
+
+
+def free_port() -> int:
+    """A UDP port that a process may have, and another after it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def channel(name: str) -> str:
@@ -267,4 +275,30 @@ class ServerEndsTests(SurvivalTestCase):
         status = yield self.focus.ends()
         self.assertEqual(status, 0)
         yield self.talk(alice, bob)
+        self.assertNotIn("Traceback", self.focus.output)
+
+
+class TwoFocusesTests(SurvivalTestCase):
+    database = '[database]\nurl = "sqlite:///shared.sqlite"\n'
+
+    @inlineCallbacks
+    def test_one_is_killed_and_then_a_server(self) -> Story:
+        yield self.start_apart("east")
+        yield self.start_apart("west")
+        yield self.start_focus("focus-1", self.database)
+        first = self.focus
+        alice = yield self.join("alice")
+        self.port = free_port()
+        yield self.start_focus("focus-2", self.database)
+        bob = yield self.join("bob")
+        yield self.talk(alice, bob)
+        home = yield self.home()
+        yield self.kill(first)
+        yield self.talk(alice, bob)
+        yield self.servers[home].shows("dispatcher focus-1 at 127.0.0.1 lost")
+        yield self.kill(self.servers[home])
+        for name in ("alice", "bob"):
+            yield self.until(partial(self.byes, name))
+            self.assertIn("Reason: SIP;cause=503", self.byes(name)[0])
+        yield self.join("carol")
         self.assertNotIn("Traceback", self.focus.output)

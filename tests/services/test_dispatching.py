@@ -22,8 +22,9 @@ from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services import claims, dispatchers
 from msrpconf.services.claims import RoomClaims
-from msrpconf.services.dispatcher import DispatcherService, _ServerEnd
+from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.server_end import ServerEnd
 from msrpconf.storage import schema
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.schema import prepare
@@ -121,7 +122,7 @@ class DispatchTestCase(SynchronousTestCase):
         return request.response(200)
 
     def connect(self, name: str) -> None:
-        end: _ServerEnd = self.ends[name]
+        end: ServerEnd = self.ends[name]
         theirs = self.servers[name].links.build(None)  # type: ignore[arg-type]
         assert theirs is not None
         self.cables[name] = Cable((self.dispatcher.link(end), theirs))
@@ -527,10 +528,9 @@ class TwoDispatchersTests(DispatchTestCase):
     def start(self, *connected: str, name: str = "focus-1") -> None:
         super().start(*connected, name=name)
         dispatcher = self.dispatcher
-        dispatcher.claims = RoomClaims(
-            self.database, self.clock, name, lambda: dispatcher.rooms, GRACE
-        )
-        dispatcher.claims.startService()
+        shared = RoomClaims(self.database, self.clock, name, lambda: dispatcher.rooms, GRACE)
+        dispatcher.share(shared)
+        shared.startService()
         self.dispatchers[name] = dispatcher, self.ends, self.cables
 
     def use(self, name: str) -> None:
@@ -542,8 +542,11 @@ class TwoDispatchersTests(DispatchTestCase):
         dispatcher, _, cables = self.dispatchers.pop(name)
         dispatcher.claims.stopService()
         dispatcher.running = 0
+        for timer in dispatcher._away.values():
+            timer.cancel()
         for cable in cables.values():
-            cable.break_()
+            if not cable.cut:
+                cable.break_()
 
     def kill_server(self, name: str) -> None:
         for _, _, cables in self.dispatchers.values():
@@ -605,6 +608,14 @@ class TwoDispatchersTests(DispatchTestCase):
         self.seconds(3 * GRACE)
         self.kill_server(home)
         self.seconds(3 * GRACE)
+        self.assertEqual(self.byes(), ["call-1"])
+
+    def test_a_dispatcher_and_a_server_die_in_one_moment(self) -> None:
+        home = self.home(self.join())
+        self.kill_server(home)
+        self.kill("focus-1")
+        self.use("focus-2")
+        self.seconds(4 * GRACE)
         self.assertEqual(self.byes(), ["call-1"])
 
     def test_a_claim_moves_from_a_server_that_drains(self) -> None:
