@@ -9,6 +9,7 @@ is silent for too long. What waits, for an answer or to be written, has a bound.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -31,13 +32,17 @@ from msrpconf.protocols.channel_codec import (
 )
 from msrpconf.protocols.channel_tls import why_refused
 from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.grammar import is_token
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.uri import OtherURI
 from msrpconf.visible import visible
 
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+
 SERVER = "server"
 DISPATCHER = "dispatcher"
+
+MAX_CAPACITY = 999_999_999
+"""What a server may say that it takes."""
 
 
 class ChannelTimeout(ChannelClosed):
@@ -86,7 +91,7 @@ class Hello:
             ("Version", str(self.version)),
             ("Role", self.role),
             ("Name", self.name),
-            ("Capacity", str(self.capacity)),
+            ("Capacity", str(min(self.capacity, MAX_CAPACITY))),
             ("Draining", "yes" if self.draining else "no"),
         ]
 
@@ -94,8 +99,8 @@ class Hello:
     def of(cls, headers: Headers) -> Hello:
         """Read them. Raises `ChannelSyntaxError`."""
         name, role = headers.get("Name") or "", headers.get("Role") or ""
-        if not is_token(name) or len(name) > 255:
-            raise ChannelSyntaxError("Name: expected a token of at most 255 characters")
+        if not _NAME.fullmatch(name):
+            raise ChannelSyntaxError("Name: expected a host's name or address, or a server's name")
         draining = headers.get("Draining") == "yes"
         return cls(name, role, _number(headers, "Capacity"), draining, _number(headers, "Version"))
 

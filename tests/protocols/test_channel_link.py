@@ -124,6 +124,13 @@ class GreetingTests(LinkTestCase):
         self.assertEqual(self.dispatcher.peer, Hello("east", SERVER, 7))
         self.successResultOf(self.server.when_up())
 
+    def test_names_and_numbers_of_all_kinds(self) -> None:
+        self.owners[0].said = Hello("East_1-x", SERVER, 10**12)
+        self.owners[1].said = Hello("2001:db8::1", DISPATCHER)
+        self.connect()
+        self.assertEqual(self.owners[0].story, ["up: dispatcher 2001:db8::1"])
+        self.assertEqual(self.dispatcher.peer, Hello("East_1-x", SERVER, 999_999_999))
+
     def test_another_version_is_refused_and_both_logs_say_why(self) -> None:
         self.owners[0].said = evolve(self.owners[0].said, version=VERSION + 1)
         self.connect()
