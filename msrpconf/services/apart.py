@@ -30,7 +30,7 @@ from msrpconf.services.compose import (
 )
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
-from msrpconf.services.focus_authentication import Authentication
+from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded, ReloadError
@@ -40,7 +40,6 @@ from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
-from msrpconf.storage.subscribers import SubscriberStore
 
 
 class ServerApart(MultiService):
@@ -220,11 +219,7 @@ class FocusApart(MultiService):
                 config.dispatcher.grace,
             )
             self.dispatcher.share(claims)
-            if config.sip.authenticate and config.sip.realm:
-                users = SubscriberStore(self._database)
-                self.focus.focus.authentication = Authentication(
-                    reactor, config.sip.realm, users.digests
-                )
+        self.focus.focus.authentication = authentication_of(config, reactor, self._database)
         self.published: PublishedStates | None = None
         """What servers have published to the presence agent here; None without one."""
         self.presence: PresenceService | None = None

@@ -28,7 +28,7 @@ from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.flow import Flow
-from msrpconf.services.focus_authentication import Authentication
+from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
@@ -41,7 +41,6 @@ from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.watch_policy import RuledWatchPolicy
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
-from msrpconf.storage.subscribers import SubscriberStore
 
 log = Logger()
 
@@ -95,11 +94,9 @@ class ConferenceService(MultiService):
         """Who watches rooms; None where the configuration has no presence agent."""
         self.xcap = make_xcap(config, reactor, self.registry, self.documents)
         """The XCAP server; None where the configuration has none."""
-        if config.sip.authenticate and config.sip.realm and self.static_rooms is not None:
-            users = SubscriberStore(self.static_rooms.database)
-            self.focus.focus.authentication = Authentication(
-                reactor, config.sip.realm, users.digests
-            )
+        self.focus.focus.authentication = authentication_of(
+            config, reactor, None if self.static_rooms is None else self.static_rooms.database
+        )
         self.publisher = (
             None if config.focus.presence is None else publisher_of(config, self.server, reactor)
         )

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import ANONYMOUS_DOMAIN
+from msrpconf.config import Config
 from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.digest import ALGORITHMS, Challenge, Credentials, ha1, is_digest
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -29,8 +30,9 @@ from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.nonces import Nonces
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
 from msrpconf.services.guesses import Guesses
+from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
-from msrpconf.storage.subscribers import Digests, User
+from msrpconf.storage.subscribers import Digests, SubscriberStore, User
 from msrpconf.visible import visible
 
 UNASKED = frozenset({"ACK", "CANCEL", "NOTIFY"})
@@ -185,3 +187,16 @@ def _is_for(credentials: Credentials, request: Request) -> bool:
         return parse_uri(credentials.uri).key == request.uri.key
     except SipSyntaxError:
         return False
+
+
+def authentication_of(
+    config: Config, clock: IReactorTime, database: Database | None
+) -> Authentication | None:
+    """What a checked configuration says of passwords; None where nobody is asked for one.
+
+    `database` has the users; it is to be started before the first request comes.
+    """
+    realm = config.sip.realm
+    if not config.sip.authenticate or realm is None or database is None:
+        return None
+    return Authentication(clock, realm, SubscriberStore(database).digests)
