@@ -25,6 +25,10 @@ holds for who does not read."""
 PATIENCE = 2.0
 """Seconds after which who has not answered holds up nobody else."""
 
+LEAST = 4096
+"""Octets that a NOTIFY counts for at least: the answers to many come all at once, too, and what
+is read at once holds up messages."""
+
 HEAD = 600
 """Octets of a NOTIFY without its body, about."""
 
@@ -64,14 +68,15 @@ class Ways:
         name = _name(subscription)
         way = self._ways.setdefault(name, _Way())
         size = octets + HEAD
-        way.octets += size
+        counted = max(size, LEAST)
+        way.octets += counted
         way.unanswered += size
         late = False
 
         def is_late() -> None:
             nonlocal late
             late = True
-            way.octets -= size
+            way.octets -= counted
             self._go_on(name, way)
 
         alarm = self._alarms.set(PATIENCE, is_late)
@@ -80,7 +85,7 @@ class Ways:
             alarm.cancel()
             way.unanswered -= size
             if not late:
-                way.octets -= size
+                way.octets -= counted
             self._go_on(name, way)
 
         return answered

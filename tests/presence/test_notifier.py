@@ -540,6 +540,13 @@ class WayTests(NotifierTestCase):
         self.seconds(2)
         self.assertEqual(len(self.notifier._ways), 0)
 
+    def test_no_more_answers_come_at_once_than_a_turn_may_take(self) -> None:
+        self.answers = False
+        for number in range(100):
+            self.subscribe_behind_a_proxy(number)
+        self.soon()
+        self.assertEqual(len(self.sent), 64)
+
     def test_ways_do_not_wait_for_each_other(self) -> None:
         self.diary.letters = "x" * 100_000
         self.answers = False
