@@ -92,9 +92,8 @@ class TalkTests(TalkCase):
         """The proxy answers the CANCEL, and brings it; its ACK for the 487 ends that."""
         late = answer_late(self.service, None)
         agent = self.agent("alice")
-        expected = when_logged("expected")
         joining = agent.join(ROOM)
-        yield expected
+        yield late.asked
         joining.cancel()
         yield self.assertFailure(joining, CancelledError)
         yield self.when_came("ACK")

@@ -27,6 +27,7 @@ class LateChannel:
     def __init__(self, channel: Channel, seconds: float | None) -> None:
         self.late: list[Deferred[Response]] = []
         self.held: list[tuple[Deferred[Response], Response]] = []
+        self.asked: Deferred[None] = Deferred()
         self._channel = channel
         self._seconds = seconds
 
@@ -38,6 +39,8 @@ class LateChannel:
         if self._seconds is None:
             late: Deferred[Response] = Deferred()
             self.held.append((late, response))
+            if not self.asked.called:
+                self.asked.callback(None)
         else:
             reactor: Any = import_module("twisted.internet.reactor")
             late = deferLater(reactor, self._seconds, lambda: response)
