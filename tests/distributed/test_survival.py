@@ -282,6 +282,20 @@ class TwoFocusesTests(SurvivalTestCase):
     database = '[database]\nurl = "sqlite:///shared.sqlite"\n'
 
     @inlineCallbacks
+    def join_in_the_end(self, name: str) -> Story:
+        """Join, again after a 503: on a slow disk a beat may be counted late."""
+        latest = reactor.seconds() + PATIENCE
+        while True:
+            try:
+                yield self.join(name)
+            except JoinError as error:
+                if error.status != 503 or reactor.seconds() > latest:
+                    raise
+                yield deferLater(reactor, 0.2)
+            else:
+                return
+
+    @inlineCallbacks
     def test_one_is_killed_and_then_a_server(self) -> Story:
         yield self.start_apart("east")
         yield self.start_apart("west")
@@ -300,5 +314,5 @@ class TwoFocusesTests(SurvivalTestCase):
         for name in ("alice", "bob"):
             yield self.until(partial(self.byes, name))
             self.assertIn("Reason: SIP;cause=503", self.byes(name)[0])
-        yield self.join("carol")
+        yield self.join_in_the_end("carol")
         self.assertNotIn("Traceback", self.focus.output)
