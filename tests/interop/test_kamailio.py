@@ -94,11 +94,11 @@ class TalkTests(TalkCase):
         agent = self.agent("alice")
         joining = agent.join(ROOM)
         yield late.asked
+        cancelled = when_logged("cancelled")
         joining.cancel()
         yield self.assertFailure(joining, CancelledError)
         yield self.when_came("ACK")
         self.assertEqual(len(self.came("CANCEL")), 1)
-        cancelled = when_logged("cancelled")
         late.release()
         yield cancelled
         self.assertEqual(self.service.registry.rooms, {})
