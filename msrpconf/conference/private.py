@@ -41,17 +41,20 @@ def route_private(
         return Refusal(415, f"the recipient's client does not take {head.media_type}")
     assert head.from_ is not None
     piece.report_body = build_cpim_head(head.from_, CpimAddress(uri))
-    copies = [*recipients]
-    if room.settings.private_copies:
-        copies += [
-            each
-            for each in room.devices_of(sender.identity.key)
-            if each is not sender and each.takes_private_messages and each not in addressed
-        ]
+    copies = [
+        each
+        for each in room.devices_of(sender.identity.key)
+        if room.settings.private_copies
+        and each is not sender
+        and each.takes_private_messages
+        and each not in addressed
+    ]
     room.private_messages += 1
-    audiences = room.audiences_of(copies)
     if piece.flag is Continuation.COMPLETE:
+        # The recipient's devices apart: a copy that arrives does not make the message arrive.
         if not deliver(room, audiences, render, piece.data):
             return Refusal(408, "the recipient is congested: try again")
+        deliver(room, room.audiences_of(copies), render, piece.data)
         return None
+    audiences = room.audiences_of((*recipients, *copies))
     return begin_transfer(room, audiences, render, piece, sender.session)

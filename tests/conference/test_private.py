@@ -116,6 +116,20 @@ class PrivateTests(PrivateTestCase):
         self.assertRefused(415, "image/png")
         self.assertEqual(zoe.hears(), [])
 
+    def test_who_is_congested(self) -> None:
+        """Also where the sender's other device could take its copy."""
+        for each in (self.bob, self.bob2):
+            each.connected.connection.pauseProducing()
+        while not (self.bob.session.congested and self.bob2.session.congested):
+            self.alice.say(cpim("x" * 5000))
+            self.alice.told()
+            for each in self.others:
+                if each not in (self.bob, self.bob2):
+                    each.hears()
+        self.others = (self.alice2, self.carol, self.dave, self.erin)
+        self.alice.say(cpim("psst", to=TO_BOB))
+        self.assertRefused(408, "congested")
+
     def test_in_chunks(self) -> None:
         message = cpim("psst " * 1000, to=TO_BOB)
         total = len(message)
