@@ -100,6 +100,11 @@ class SurvivalTestCase(ProcessCase):
         )
         self.agents.append(agent)
         result: tuple[Chat, Heard] = yield joined(agent, f"sip:{room}@127.0.0.1:{self.port}")
+        # The ACK is on its way: who kills the focus now would have it lost.
+        at_a_server = re.compile(rf"joined: sip:{name}@\S+ in sip:{room}@")
+        yield self.until(
+            lambda: any(at_a_server.search(each.output) for each in self.servers.values())
+        )
         return result
 
     @inlineCallbacks
