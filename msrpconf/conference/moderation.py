@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from msrpconf.conference.participant import Participant
-from msrpconf.conference.policy import may_stay
+from msrpconf.conference.policy import may_stay, may_stay_connected
 from msrpconf.conference.roles import Roles
 from msrpconf.conference.room import Room
 from msrpconf.protocols.sip.headers import Reason
@@ -20,7 +20,8 @@ class Expeller(Protocol):
 def set_roles(expeller: Expeller, room: Room, roles: Roles) -> None:
     """Give a room other roles, at once.
 
-    Who is banned by them, or no member of what is for members only now, is sent out.
+    Who may not be in it any more is sent out: who is banned by them, who is no member of
+    what is for members only now, who has plain TCP in what is for TLS only now.
     Those of a static room hold until its record changes::
 
         set_roles(control, room, room.roles.assign(user.proven, Role.BANNED))
@@ -29,5 +30,7 @@ def set_roles(expeller: Expeller, room: Room, roles: Roles) -> None:
     room.roles = roles
     for each in list(room.participants):
         denied = may_stay(room, each.identity)
+        if denied is None:
+            denied = may_stay_connected(room, each.session.secure)
         if denied is not None:
             expeller.expel(each, Reason("SIP", denied.status, denied.reason))

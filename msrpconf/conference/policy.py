@@ -71,6 +71,13 @@ def may_stay(room: Room, user: Identity) -> Denied | None:
     return None
 
 
+def may_stay_connected(room: Room, secure: bool) -> Denied | None:
+    """Whether an MSRP session may go on, over TLS if `secure`: asked when settings change."""
+    if room.settings.tls_only and not secure:
+        return Denied(488, "The room takes MSRP over TLS alone now: offer TCP/TLS/MSRP")
+    return None
+
+
 # In the room.
 
 

@@ -141,10 +141,10 @@ class Server(Expeller, Protocol):
 class StaticRooms:
     """The static rooms of a server: their records, and the registry's rooms kept like them.
 
-    A record takes effect at once on who is in the room. Who is banned now, or no
-    member of what is for members only now, is sent out; nobody is because the room is
-    locked now, or takes fewer participants. Media types and TLS hold for what is
-    negotiated from then on.
+    A record takes effect at once on who is in the room. Who is banned now, no member of
+    what is for members only now, or without TLS in what is for TLS only now, is sent out;
+    nobody is because the room is locked now, or takes fewer participants. Media types hold
+    for what is negotiated from then on.
     """
 
     def __init__(self, control: Server) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from msrpconf.conference.static import StaticRoom, StaticRooms
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.sip.headers import Warning_
 from msrpconf.protocols.tls import Credentials
 from tests.certificates import issue
-from tests.conference.support import CPIM_TYPES, Client, ControlTestCase, msrp_lines, sdp
+from tests.conference.support import CPIM_TYPES, ROOM, Client, ControlTestCase, msrp_lines, sdp
 
 HER_CERTIFICATE, ANOTHER = issue("alice.example.com"), issue("alice.example.com")
 
@@ -111,6 +112,19 @@ class OfferTests(SecureCase):
             self.client("dave").invite().reason,
             "This room takes MSRP over TLS alone, and its server has no TLS",
         )
+
+    def test_a_live_room_that_becomes_one_for_tls_alone(self) -> None:
+        static = StaticRooms(self.control)
+        static.put(StaticRoom(ROOM))
+        alice, bob = self.joined("alice"), self.secure("bob")
+        static.put(StaticRoom(ROOM, settings={"tls_only": True}))
+        self.assertEqual(list(self.room.participants), [bob.participant])
+        self.assertEqual(
+            self.bye().headers.get("Reason"),
+            'SIP;cause=488;text="The room takes MSRP over TLS alone now: offer TCP/TLS/MSRP"',
+        )
+        self.assertTrue(alice.connected.transport.disconnecting)
+        self.assertEqual(self.client("alice", "2").invite().status, 488)
 
     def test_a_path_that_is_none_for_tls(self) -> None:
         answer = self.client("alice").invite(self.secure_offer().replace(b"msrps:", b"msrp:"))
