@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from msrpconf import config_values as values
+from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
 from msrpconf.protocols.channel_address import ChannelAddress
 from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
@@ -17,13 +17,7 @@ from msrpconf.protocols.sip.flow import is_numeric, unbracket
 from msrpconf.protocols.sip.grammar import parse_host
 from msrpconf.protocols.tls import TlsError
 
-T = TypeVar("T")
-
 KEYS = ("certificate", "private_key", "authorities")
-
-
-def _key(default: T, read: Callable[[object], T]) -> T:
-    return field(default=default, metadata={"read": read})
 
 
 def address(value: object) -> ChannelAddress:
@@ -65,11 +59,11 @@ class DispatcherConfig:
     - `grace`: seconds that a server may be away before its calls are ended.
     """
 
-    name: str = _key("dispatcher", peer_name)
-    servers: tuple[ChannelAddress, ...] = _key(
+    name: str = key("dispatcher", peer_name)
+    servers: tuple[ChannelAddress, ...] = key(
         (), values.list_of(address, "addresses of servers", empty=True)
     )
-    grace: float = _key(5.0, values.seconds)
+    grace: float = key(5.0, values.seconds)
 
 
 @frozen
@@ -79,9 +73,9 @@ class ChannelConfig:
     As in `[tls]`, which counts where this table is not written.
     """
 
-    certificate: str | None = _key(None, values.file)
-    private_key: str | None = _key(None, values.file)
-    authorities: str | None = _key(None, values.file)
+    certificate: str | None = key(None, values.file)
+    private_key: str | None = key(None, values.file)
+    authorities: str | None = key(None, values.file)
 
 
 @frozen

@@ -1,12 +1,31 @@
-"""The token that whoever asks the management interface must have."""
+"""`[management]`, and the token that whoever asks the management interface must have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from attrs import frozen
+
 from msrpconf import config_values as values
+from msrpconf.config_key import key
 from msrpconf.listen import ListenAddress
+
+_MANAGEMENT = ListenAddress("127.0.0.1", 8080)
+
+
+@frozen
+class ManagementConfig:
+    """`[management]`: the HTTP interface for operators, programs and Prometheus.
+
+    - `listen`: where; an address is numeric.
+    - `token`: what whoever asks must have; needed where other hosts can ask.
+    - `token_file`: a file with it, relative to the configuration's.
+    """
+
+    listen: ListenAddress = key(_MANAGEMENT, values.management_address)  # noqa: RUF009
+    token: str | None = key(None, values.token, shown=False)
+    token_file: str | None = key(None, values.file)
 
 
 class TokenError(ValueError):

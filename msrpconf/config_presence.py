@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
-from attrs import field, frozen
+from attrs import frozen
 
 from msrpconf import config_values as values
+from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
-
-T = TypeVar("T")
 
 SHORTEST_INTERVAL = 0.1
 """Seconds: what is less is no interval, and numbers of NOTIFYs would not last for a restart."""
-
-
-def _key(default: T, read: Callable[[object], T]) -> T:
-    return field(default=default, metadata={"read": read})
 
 
 def _interval(value: object) -> float:
@@ -41,15 +35,15 @@ class PresenceConfig:
     - `max_watcher_subscriptions`: those of one user.
     """
 
-    interval: float = _key(1.0, _interval)
-    partial: bool = _key(True, values.boolean)
-    expires: int = _key(3600, values.count)
-    min_expires: int = _key(60, values.count)
-    max_expires: int = _key(86400, values.count)
-    max_octets: int = _key(524_288, values.count)
-    max_subscriptions: int = _key(20_000, values.count)
-    max_room_subscriptions: int = _key(5_000, values.count)
-    max_watcher_subscriptions: int = _key(100, values.count)
+    interval: float = key(1.0, _interval)
+    partial: bool = key(True, values.boolean)
+    expires: int = key(3600, values.count)
+    min_expires: int = key(60, values.count)
+    max_expires: int = key(86400, values.count)
+    max_octets: int = key(524_288, values.count)
+    max_subscriptions: int = key(20_000, values.count)
+    max_room_subscriptions: int = key(5_000, values.count)
+    max_watcher_subscriptions: int = key(100, values.count)
 
     @property
     def problems(self) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The files that `[tls]` names, read and checked."""
+"""`[tls]`: the files that it names, read and checked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from attrs import frozen
 from cryptography import x509
 
+from msrpconf import config_values as values
+from msrpconf.config_key import key
 from msrpconf.protocols.tls import (
     Credentials,
     PrivateKey,
@@ -18,6 +21,20 @@ from msrpconf.protocols.tls import (
 )
 
 T = TypeVar("T")
+
+
+@frozen
+class TlsConfig:
+    """`[tls]`: PEM files, relative to the directory of the configuration file.
+
+    - `certificate`: ours, and after it those of who signed it, if clients may not have them.
+    - `private_key`: that of our certificate, without a passphrase.
+    - `authorities`: who may sign the certificates of others; None for whom the system trusts.
+    """
+
+    certificate: str | None = key(None, values.file)
+    private_key: str | None = key(None, values.file)
+    authorities: str | None = key(None, values.file)
 
 
 class TlsFiles:

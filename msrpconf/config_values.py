@@ -383,6 +383,11 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
+def is_loopback(address: Address) -> bool:
+    """Whether only this machine can come to an address, whose host is numeric."""
+    return ip_address(address.host).is_loopback
+
+
 def instead(name: str, known: list[str], what: str) -> str:
     """The end of a message about an unknown name: the one that was meant, else all there are."""
     close = get_close_matches(name, known, 1)

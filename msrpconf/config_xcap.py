@@ -1,33 +1,41 @@
-"""What is wrong with the table `[xcap]`, of which each key is right."""
+"""`[xcap]`: the XCAP server, and who may ask it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
+from attrs import field, frozen
+
+from msrpconf import config_values as values
+from msrpconf.config_key import key
 from msrpconf.config_management import TokenError, read_token
 from msrpconf.protocols.sip.flow import Address
 
 
-class Table(Protocol):
-    """The values of the table."""
+@frozen
+class XcapConfig:
+    """`[xcap]`: the XCAP server, which runs where the table is written.
 
-    @property
-    def listen(self) -> Sequence[Address]: ...
+    - `listen`: addresses to listen at, numeric.
+    - `users`: the passwords of the users who may ask, by their canonical URIs.
+    - `token`, `token_file`: what the operator has instead, as of `[management]`.
+    """
 
-    @property
-    def users(self) -> Mapping[str, str]: ...
+    listen: tuple[Address, ...] = key(
+        (Address("tcp", "127.0.0.1", 8090),),
+        values.list_of(values.address("tcp", "tls"), "addresses to listen at", empty=False),
+    )
+    users: dict[str, str] = field(factory=dict, repr=False, metadata={"read": values.passwords})
+    token: str | None = key(None, values.token, shown=False)
+    token_file: str | None = key(None, values.file)
 
-    @property
-    def token(self) -> str | None: ...
 
-    @property
-    def token_file(self) -> str | None: ...
+def problems(table: XcapConfig, directory: Path, *, database: bool, tls: bool) -> Iterable[str]:
+    """What is wrong with the table, each key of which is right, with its table and key.
 
-
-def problems(table: Table, directory: Path, *, database: bool, tls: bool) -> Iterable[str]:
-    """Each with its table and key. `database` and `tls` say whether those are configured."""
+    `database` and `tls` say whether those are configured.
+    """
     if not database:
         yield (
             "[xcap]: the documents are in a database, and there is none; write the table [database]"
