@@ -1,70 +1,40 @@
 """Tells watchers: which subscriptions there are, and when each gets its next NOTIFY (RFC 6665).
 
 All watchers of a room are told together, at most once in an interval, so that one document
-serves them all. A few of them are told in each turn of the reactor, so that messages pass
-in between. There is one timer for all of it.
+serves them all. Who there is is in `table.py`, the one timer in `schedule.py`, and how NOTIFYs
+go out in `delivery.py`.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, deque
 from collections.abc import Callable
-from functools import partial as bind
-from itertools import count
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.registry import DialogId
+from msrpconf.presence.delivery import Delivery, Send
 from msrpconf.presence.feed import Feed
 from msrpconf.presence.rates import Rates
+from msrpconf.presence.schedule import Schedule
+from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscription import Subscription
+from msrpconf.presence.table import SubscriptionTable
 from msrpconf.presence.watching import Decision, Package, Source
-from msrpconf.presence.ways import Ways
 from msrpconf.protocols.sip.accessors import MAX_EXPIRES
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.visible import visible
 
-Send = Callable[[Request, str, Callable[[], Request]], "Deferred[Response]"]
-"""Sends a NOTIFY, over the flow of that name if there is one; gives its final response.
-
-What gives a smaller form of it is for where it is too large to go (RFC 3261 §18.1.1)."""
-
 Hook = Callable[[Subscription], None]
-
-TURN = 0.004
-"""Seconds that telling may take before others have their turn."""
 
 MAX_RETRY_AFTER = 600.0
 """Seconds that a watcher may put off a NOTIFY."""
-
-IN_DIALOG = 10
-"""Subscriptions in one dialog."""
-
-_LATER = (("Retry-After", "60"),)
-
-
-@frozen
-class NotifierSettings:
-    """What an operator decides. Times are in seconds."""
-
-    interval: float = 1.0
-    """The least from one NOTIFY of a subscription to the next, but for those asked for."""
-    partial: bool = True
-    """Whether watchers are told what has changed, or everything each time."""
-    max_octets: int = 524288
-    """How large a document may be; who watches a larger room is told how many are there."""
-    max_subscriptions: int = 20000
-    max_room_subscriptions: int = 5000
-    max_watcher_subscriptions: int = 100
 
 
 class Notifier:
@@ -81,67 +51,47 @@ class Notifier:
         self.on_begun: Hook = _ignore
         self.on_refreshed: Hook = _ignore
         self.on_ended: Hook = _ignore
-        self.notified = 0
-        """NOTIFYs that were sent: for metrics."""
         self._clock = clock
-        self._send = send
-        self._dialogs: dict[DialogId, dict[str, Subscription]] = {}
-        self._feeds: dict[tuple[str, str], Feed] = {}
-        self._watching: Counter[str] = Counter()
-        self._count = 0
-        self._heap: list[tuple[float, int, Subscription | Feed]] = []
-        self._serial = count()
-        self._call: IDelayedCall | None = None
-        self._queue: deque[Subscription] = deque()
-        self._ways = Ways(clock, self._resume)
-        self._turn: IDelayedCall | None = None
+        self._table = SubscriptionTable()
+        self._schedule = Schedule(clock, self._tick, self._wake)
+        self._delivery = Delivery(clock, send, self._notify, self._done)
         self._last_words: set[Subscription] = set()
         self._quiet: Deferred[None] | None = None
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._table)
 
-    # The table.
+    @property
+    def notified(self) -> int:
+        """NOTIFYs that were sent: for metrics."""
+        return self._delivery.sent
+
+    # Which there are.
 
     def find(self, dialog: DialogId, event: str) -> Subscription | None:
         """The subscription in a dialog with that Event, as its NOTIFYs write it."""
-        return self._dialogs.get(dialog, {}).get(event)
+        return self._table.find(dialog, event)
 
     def in_dialog(self, dialog: DialogId) -> list[Subscription]:
         """All subscriptions in a dialog; none where it is not known here."""
-        return list(self._dialogs.get(dialog, {}).values())
+        return self._table.in_dialog(dialog)
 
     def of(self, package: str, key: str) -> list[Subscription]:
         """All subscriptions to one thing."""
-        feed = self._feeds.get((package, key))
+        feed = self._table.feed(package, key)
         return [] if feed is None else list(feed.subscriptions)
 
     def refuses(self, package: str, key: str, watcher: Identity) -> Denied | None:
         """Why there cannot be one subscription more; None where there can."""
-        settings = self.settings
-        feed = self._feeds.get((package, key))
-        if self._count >= settings.max_subscriptions:
-            return Denied(503, "There are too many subscriptions here: try again later", _LATER)
-        if feed is not None and len(feed.subscriptions) >= settings.max_room_subscriptions:
-            return Denied(503, "This room has too many watchers: try again later", _LATER)
-        limit = settings.max_watcher_subscriptions
-        if not watcher.is_unknown and self._watching[watcher.key] >= limit:
-            return Denied(403, f"You have {limit} subscriptions already: end one of them")
-        return None
+        return self._table.refuses(package, key, watcher, self.settings)
 
     def feed(self, package: Package, key: str, source: Source) -> Feed:
         """The feed of what is watched, for a subscription that is about to begin."""
-        return self._feeds.get((package.name, key)) or Feed(package, key, source)
+        return self._table.feed_of(package, key, source)
 
     def begin(self, subscription: Subscription) -> None:
         """Have one more subscription, and tell it everything at once."""
-        feed = subscription.feed
-        feed = self._feeds.setdefault((feed.package.name, feed.key), feed)
-        subscription.feed = feed
-        feed.subscriptions[subscription] = None
-        self._dialogs.setdefault(subscription.key, {})[subscription.event] = subscription
-        self._watching[subscription.watcher.key] += 1
-        self._count += 1
+        self._table.add(subscription)
         self._log("watching", subscription)
         self.on_begun(subscription)
         self.tell(subscription)
@@ -157,7 +107,7 @@ class Notifier:
     def tell(self, subscription: Subscription) -> None:
         """Send a NOTIFY as soon as it can be, whatever has changed."""
         subscription.forced = True
-        self._enqueue(subscription)
+        self._delivery.put(subscription)
 
     def end(self, subscription: Subscription, reason: str, why: str) -> None:
         """Tell that it is over, for a `reason` of RFC 6665 §4.2.2; `why` is for our log."""
@@ -167,7 +117,7 @@ class Notifier:
         subscription.ending = f"reason={reason}"
         subscription.forced = False
         self._last_words.add(subscription)
-        self._enqueue(subscription)
+        self._delivery.put(subscription)
 
     def fetch(self, subscription: Subscription) -> None:
         """Tell somebody once, who wants no more than that."""
@@ -180,19 +130,7 @@ class Notifier:
         self.begin(subscription)
 
     def _remove(self, subscription: Subscription, why: str) -> None:
-        feed = subscription.feed
-        feed.subscriptions.pop(subscription, None)
-        if not feed.subscriptions and self._feeds.get((feed.package.name, feed.key)) is feed:
-            del self._feeds[feed.package.name, feed.key]
-        events = self._dialogs.get(subscription.key, {})
-        if events.get(subscription.event) is subscription:
-            del events[subscription.event]
-            if not events:
-                del self._dialogs[subscription.key]
-        self._watching[subscription.watcher.key] -= 1
-        if self._watching[subscription.watcher.key] <= 0:
-            del self._watching[subscription.watcher.key]
-        self._count -= 1
+        self._table.remove(subscription)
         self._log(f"watching no more: {why}", subscription)
         self.on_ended(subscription)
 
@@ -209,7 +147,7 @@ class Notifier:
 
     def changed(self, package: str, key: str, source: Source, change: Any) -> None:
         """Something is different in what is watched; `change` None: it is no more."""
-        feed = self._feeds.get((package, key))
+        feed = self._table.feed(package, key)
         if feed is None:
             return
         feed.add(change if change is not None else feed.package.nothing)
@@ -223,7 +161,7 @@ class Notifier:
 
     def reconsider(self, package: str, key: str) -> None:
         """Who may watch has changed: tell those whom it matters to."""
-        feed = self._feeds.get((package, key))
+        feed = self._table.feed(package, key)
         if feed is None:
             return
         for each in list(feed.subscriptions):
@@ -248,7 +186,7 @@ class Notifier:
     def _arm(self, feed: Feed) -> None:
         if not feed.armed:
             feed.armed = True
-            self._push(max(self._clock.seconds(), feed.last + self.settings.interval), feed)
+            self._schedule.put(max(self._clock.seconds(), feed.last + self.settings.interval), feed)
 
     def _tick(self, feed: Feed) -> None:
         """Tell all who can be told now."""
@@ -261,7 +199,7 @@ class Notifier:
             if not each.has_news or each.queued or each.under_way:
                 continue
             if each.allowed_at(self.settings.interval) <= now + 0.001:
-                self._enqueue(each)
+                self._delivery.put(each)
             elif self._has_own_pace(each):
                 self._plan(each)
             else:
@@ -285,7 +223,7 @@ class Notifier:
                 when = min(when, subscription.allowed_at(self.settings.interval))
         if when < subscription.wake:
             subscription.wake = when
-            self._push(when, subscription)
+            self._schedule.put(when, subscription)
 
     def _wake(self, subscription: Subscription) -> None:
         now = self._clock.seconds()
@@ -298,102 +236,31 @@ class Notifier:
             if now >= subscription.wake_at(now):
                 self.tell(subscription)
             elif subscription.has_news and now >= subscription.allowed_at(self.settings.interval):
-                self._enqueue(subscription)
+                self._delivery.put(subscription)
         self._plan(subscription)
-
-    def _push(self, when: float, what: Subscription | Feed) -> None:
-        if len(self._heap) > 2 * (self._count + len(self._feeds)) + 64:
-            # Those that ended long before they would have expired.
-            self._heap = [each for each in self._heap if _is_awaited(each)]
-            heapq.heapify(self._heap)
-        heapq.heappush(self._heap, (when, next(self._serial), what))
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        if not self._heap:
-            return
-        when = self._heap[0][0]
-        call = self._call
-        if call is not None and call.active():
-            if call.getTime() <= when:
-                return
-            call.cancel()
-        self._call = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._ring)
-
-    def _ring(self) -> None:
-        self._call = None
-        now = self._clock.seconds()
-        while self._heap and self._heap[0][0] <= now:
-            when, _, what = heapq.heappop(self._heap)
-            if isinstance(what, Feed):
-                self._tick(what)
-            elif what.wake == when:
-                self._wake(what)
-        self._set_timer()
 
     # Sending.
 
-    def _enqueue(self, subscription: Subscription) -> None:
-        if subscription.queued or subscription.under_way or subscription.over:
-            return
-        subscription.queued = True
-        subscription.due = self._clock.seconds()
-        self._queue.append(subscription)
-        self._set_turn()
-
-    def _resume(self, subscription: Subscription) -> None:
-        self._queue.append(subscription)
-        self._set_turn()
-
-    def _set_turn(self) -> None:
-        if self._turn is None and self._queue:
-            self._turn = self._clock.callLater(0, self._take_turn)
-
-    def _take_turn(self) -> None:
-        self._turn = None
-        until = self._clock.seconds() + TURN
-        try:
-            while self._queue:
-                self._notify(self._queue.popleft())
-                if self._clock.seconds() >= until:
-                    break
-        finally:
-            self._set_turn()
-
-    def _notify(self, subscription: Subscription) -> None:
-        subscription.queued = False
-        if subscription.over or subscription.under_way:
-            return
-        if self._ways.waits(subscription):
-            subscription.queued = True
-            return
+    def _notify(self, subscription: Subscription) -> Request | None:
+        """What it is told now, None for nothing."""
         if subscription.ending is None:
             self._decide(subscription)
             if subscription.queued:
-                return  # it has ended, and is told so in its turn
+                return None  # it has ended, and is told so in its turn
             if not (subscription.forced or subscription.has_news):
                 self._plan(subscription)
-                return
+                return None
         settings = self.settings
-        notify = subscription.notify(self._clock.seconds(), settings.partial, settings.max_octets)
-        subscription.under_way = True
-        self.notified += 1
-        answered = self._ways.take(subscription, len(notify.body))
+        return subscription.notify(self._clock.seconds(), settings.partial, settings.max_octets)
 
-        def small() -> Request:
-            subscription.whole = True
-            return subscription.summary(notify)
+    def _done(self, subscription: Subscription, result: Response | Failure) -> None:
+        """A NOTIFY has its final response, or could not be sent."""
+        if isinstance(result, Failure):
+            self._drop(subscription, f"NOTIFY failed: {result.getErrorMessage()}")
+        else:
+            self._answered(subscription, result)
 
-        self._send(notify, subscription.holder.flow, small).addCallbacks(
-            bind(self._answered, subscription, answered),
-            bind(self._failed, subscription, answered),
-        )
-
-    def _answered(
-        self, subscription: Subscription, answered: Callable[[], None], response: Response
-    ) -> None:
-        subscription.under_way = False
-        answered()
+    def _answered(self, subscription: Subscription, response: Response) -> None:
         if response.status >= 300:
             self._refused(subscription, response)
             return
@@ -412,17 +279,10 @@ class Notifier:
         subscription.unsettle()
         self._go_on(subscription)
 
-    def _failed(
-        self, subscription: Subscription, answered: Callable[[], None], failure: Failure
-    ) -> None:
-        subscription.under_way = False
-        answered()
-        self._drop(subscription, f"NOTIFY failed: {failure.getErrorMessage()}")
-
     def _go_on(self, subscription: Subscription) -> None:
         """Do what had to wait for the answer."""
         if subscription.ending is not None or subscription.forced:
-            self._enqueue(subscription)
+            self._delivery.put(subscription)
             return
         if subscription.has_news and not self._has_own_pace(subscription):
             self._arm(subscription.feed)
@@ -449,9 +309,8 @@ class Notifier:
 
         Their watchers may subscribe again (RFC 6665 §4.1.3: ``deactivated``).
         """
-        for feed in list(self._feeds.values()):
-            for each in list(feed.subscriptions):
-                self.end(each, "deactivated", why)
+        for each in self._table:
+            self.end(each, "deactivated", why)
         self._quiet = Deferred()
         quiet = self._quiet
         self._check_quiet()
@@ -459,13 +318,8 @@ class Notifier:
 
     def close(self) -> None:
         """Forget everything; nothing is sent any more."""
-        for call in (self._call, self._turn):
-            if call is not None and call.active():
-                call.cancel()
-        self._call = self._turn = None
-        self._ways.stop()
-        self._heap.clear()
-        self._queue.clear()
+        self._schedule.stop()
+        self._delivery.stop()
         self._last_words.clear()
         self._check_quiet()
 
@@ -487,13 +341,6 @@ class Notifier:
             key=subscription.feed.key,
             call_id=visible(subscription.holder.dialog.call_id),
         )
-
-
-def _is_awaited(entry: tuple[float, int, Subscription | Feed]) -> bool:
-    when, _, what = entry
-    if isinstance(what, Feed):
-        return True
-    return what.wake == when and what.ending is None and not what.over
 
 
 def _ignore(_: Subscription) -> None:

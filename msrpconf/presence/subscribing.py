@@ -17,9 +17,10 @@ from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.subscription import DialogHolder, OwnDialog
-from msrpconf.presence.notifier import IN_DIALOG, Notifier
+from msrpconf.presence.notifier import Notifier
 from msrpconf.presence.rates import Rates
 from msrpconf.presence.subscription import Subscription
+from msrpconf.presence.table import IN_DIALOG
 from msrpconf.presence.watching import Decision, Package
 from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
 from msrpconf.protocols.sip.errors import SipSyntaxError

@@ -176,7 +176,11 @@ class Subscription:
         return request
 
     def summary(self, notify: Request) -> Request:
-        """`notify` with a document that is small enough for UDP (RFC 3261 §18.1.1)."""
+        """`notify` with a document that is small enough for UDP (RFC 3261 §18.1.1).
+
+        The next document is a full one then.
+        """
+        self.whole = True
         small = notify.copy()
         if self.feed.source is None:
             small.body = b""

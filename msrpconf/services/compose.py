@@ -21,7 +21,7 @@ from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config, ConfigError
-from msrpconf.presence.notifier import NotifierSettings
+from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscribing import Lifetimes
 from msrpconf.presence.watching import RoomWatchPolicy, WatchPolicy
 from msrpconf.protocols.channel import LocalChannel, local_pair

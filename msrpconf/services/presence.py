@@ -23,8 +23,9 @@ from msrpconf.conference.decision import Denied
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.room import Room
 from msrpconf.conference.states import Change, ConferenceInfo, ConferenceStates, ended_document
-from msrpconf.presence.notifier import Notifier, NotifierSettings
+from msrpconf.presence.notifier import Notifier
 from msrpconf.presence.publishing import Publishing
+from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscribing import Lifetimes, Subscribing
 from msrpconf.presence.watching import CONFERENCE_EVENT, Package, WatchPolicy
 from msrpconf.protocols.conference_info import CONFERENCE_INFO, document

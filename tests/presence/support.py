@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.participant import Participant
-from msrpconf.presence.notifier import Notifier, NotifierSettings
+from msrpconf.presence.notifier import Notifier
+from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscribing import Lifetimes, Subscribing
 from msrpconf.presence.watching import Decision, Package
 from msrpconf.protocols.sip.message import Request, Response

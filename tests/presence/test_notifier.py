@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from msrpconf.conference.decision import Denied
-from msrpconf.presence.notifier import NotifierSettings
+from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.watching import Decision
 from msrpconf.protocols.sip.message import Response
 from tests.presence.support import ROOM, Diary, News, NotifierTestCase, Watcher, somebody
@@ -241,7 +241,7 @@ class LifeTests(NotifierTestCase):
             self.soon()
             bob.subscribe(expires=0)
             self.soon()
-        self.assertLess(len(self.notifier._heap), 100)
+        self.assertLess(len(self.notifier._schedule), 100)
         self.seconds(3)
         self.assertLessEqual(len(self.clock.getDelayedCalls()), 1)
 
@@ -538,7 +538,7 @@ class WayTests(NotifierTestCase):
         while not all(answer.called for _, answer, _ in self.sent):
             self.answer()
         self.seconds(2)
-        self.assertEqual(len(self.notifier._ways), 0)
+        self.assertEqual(len(self.notifier._delivery.ways), 0)
 
     def test_no_more_answers_come_at_once_than_a_turn_may_take(self) -> None:
         self.answers = False

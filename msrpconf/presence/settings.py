@@ -1,0 +1,20 @@
+"""What an operator decides about telling watchers."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class NotifierSettings:
+    """What an operator decides. Times are in seconds."""
+
+    interval: float = 1.0
+    """The least from one NOTIFY of a subscription to the next, but for those asked for."""
+    partial: bool = True
+    """Whether watchers are told what has changed, or everything each time."""
+    max_octets: int = 524288
+    """How large a document may be; who watches a larger room is told how many are there."""
+    max_subscriptions: int = 20000
+    max_room_subscriptions: int = 5000
+    max_watcher_subscriptions: int = 100
