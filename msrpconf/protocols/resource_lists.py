@@ -12,6 +12,7 @@ from attrs import frozen
 from lxml import etree
 
 from msrpconf.protocols.text import shown
+from msrpconf.protocols.xml import XmlError, parse_xml
 
 RESOURCE_LISTS = "application/resource-lists+xml"
 RECIPIENT_LIST = "recipient-list"
@@ -57,9 +58,10 @@ def parse_resource_lists(document: bytes, limit: int) -> list[Entry]:
     Raises `ResourceListError`: for what is not XML, or has a DOCTYPE; for a list in a list, a
     reference in place of an entry, and an entry without a URI.
     """
-    if len(document) > MAX_OCTETS:
-        raise ResourceListError(f"a list of recipients has at most {MAX_OCTETS} octets")
-    root = _parse(document)
+    try:
+        root = parse_xml(document, "list of recipients", MAX_OCTETS)
+    except XmlError as error:
+        raise ResourceListError(str(error)) from None
     if root.tag != _ROOT:
         raise ResourceListError(
             f"expected <resource-lists xmlns='{_NAMESPACE}'>, got {shown(str(root.tag))}"
@@ -78,27 +80,6 @@ def parse_resource_lists(document: bytes, limit: int) -> list[Entry]:
                 raise ResourceListError(f"at most {limit} can be named in one list")
             entries.append(_entry(element))
     return entries
-
-
-def _parse(document: bytes) -> etree._Element:
-    # Looked for in the octets, before any parser has begun to make something of it; the encoding
-    # is therefore ours to say, and not the document's.
-    if b"<!DOCTYPE" in document:
-        raise ResourceListError("a list of recipients has no DOCTYPE: leave it out")
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    try:
-        return etree.fromstring(document, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise ResourceListError(f"the list of recipients is not XML: {shown(why, 150)}") from None
 
 
 def _entry(element: etree._Element) -> Entry:

@@ -345,7 +345,7 @@ class MultipleReferTests(InviteTestCase):
     def test_a_list_that_cannot_be_read(self) -> None:
         alice = self.joined("alice")
         for entries, why in (
-            (("<entry>",), "not XML"),
+            (("<entry>",), "not well-formed XML"),
             (('<list><entry uri="sip:a@b"/></list>',), "flat list"),
             (("sip:a b",), "<entry>"),
             ((), "no list"),

@@ -87,12 +87,12 @@ class RefuseTests(SynchronousTestCase):
         self.refused(document('<external anchor="http://x/"/>'), "<external> in a list")
 
     def test_what_is_no_list(self) -> None:
-        self.refused(b"", "not XML")
-        self.refused(b"sip:bob@example.com", "not XML")
-        self.refused(document("<entry>"), "not XML")
+        self.refused(b"", "not well-formed XML")
+        self.refused(b"sip:bob@example.com", "not well-formed XML")
+        self.refused(document("<entry>"), "not well-formed XML")
         self.refused(b"<resource-lists/>", "expected <resource-lists xmlns=")
-        self.refused(document("\xe9").replace(b"\xc3\xa9", b"\xe9"), "not XML")
-        self.refused(document("").decode().encode("utf-16"), "not XML")
+        self.refused(document("\xe9").replace(b"\xc3\xa9", b"\xe9"), "not well-formed XML")
+        self.refused(document("").decode().encode("utf-16"), "not well-formed XML")
 
     def test_entries_without_a_uri(self) -> None:
         for entry in ("<entry/>", '<entry uri=" "/>', f'<entry uri="sip:{"a" * MAX_URI}"/>'):
@@ -101,7 +101,7 @@ class RefuseTests(SynchronousTestCase):
     def test_too_much(self) -> None:
         self.refused(document('<entry uri="sip:a@b"/>' * 3), "at most 2 can be named", 2)
         self.refused(document(" " * MAX_OCTETS), "octets")
-        self.refused(document("<a>" * 1000 + "</a>" * 1000), "not XML")
+        self.refused(document("<a>" * 1000 + "</a>" * 1000), "not well-formed XML")
 
     def test_no_doctype(self) -> None:
         lists = document('<entry uri="sip:a@b"/>').decode().removeprefix(HEAD)
@@ -113,7 +113,7 @@ class RefuseTests(SynchronousTestCase):
             f'<!DOCTYPE resource-lists [<!ENTITY l0 "lol">{bomb}]>',
             '<!DOCTYPE resource-lists [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
         ):
-            self.refused(f"{HEAD}{doctype}{lists}".encode(), "has no DOCTYPE")
+            self.refused(f"{HEAD}{doctype}{lists}".encode(), "must not have a DOCTYPE")
 
     def test_no_doctype_in_another_encoding(self) -> None:
         """The document does not choose how its octets are read."""
@@ -122,7 +122,7 @@ class RefuseTests(SynchronousTestCase):
             octets = text.encode(encoding)
             if encoding == "utf-7":
                 octets = text.replace("<!", "+ADw-!").encode()
-            self.refused(octets, "not XML")
+            self.refused(octets, "not well-formed XML")
 
     @settings(deadline=None)
     @given(st.binary(max_size=300))
