@@ -23,13 +23,33 @@ that looks like a second address, control characters.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from attrs import frozen
 
+from msrpconf.protocols.cpim_address import (
+    TO_ESCAPE,
+    CpimAddress,
+    CpimError,
+    has_controls,
+    unescape,
+)
 from msrpconf.protocols.text import shown
+
+__all__ = (
+    "AGP_NAMESPACE",
+    "CPIM_NAMESPACE",
+    "DEFAULT_CONTENT_TYPE",
+    "FILE_NAMESPACE",
+    "IMDN_NAMESPACE",
+    "MAX_HEAD",
+    "CpimAddress",
+    "CpimError",
+    "CpimHead",
+    "build_cpim_head",
+    "parse_cpim_head",
+)
 
 #: The longest pair of heads that is read, in octets, with both blank lines.
 MAX_HEAD = 8192
@@ -53,65 +73,6 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
 _NAME_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-^_`|~."
 )
-_SEPARATORS = frozenset('()<>@,;:\\"/[]?={} ')
-_NOT_IN_URI = frozenset('<>"\\ \t\r\n')
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.|$)", re.DOTALL)
-_NAMED_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r"}
-_TO_ESCAPE = {code: f"\\u{code:04x}" for code in (*range(32), 0x7F)} | {
-    ord(character): f"\\{letter}" for letter, character in _NAMED_ESCAPES.items()
-}
-_TO_ESCAPE[ord("\\")] = "\\\\"
-_TO_ESCAPE_QUOTED = _TO_ESCAPE | {ord('"'): '\\"'}
-
-
-class CpimError(ValueError):
-    """A message/cpim head that cannot be read, or cannot be written.
-
-    The text says what was wrong and what would be right. `status` is the MSRP status that it
-    becomes on the wire: 400, or 413 for a head that is too large.
-    """
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@frozen
-class CpimAddress:
-    """The value of From, To or cc: `Alice <sip:alice@example.com>` (RFC 3862 §4.1).
-
-    `uri` is the text of the URI and is not looked into; `formal_name` is without quotes and
-    escapes, None if there is none. `str()` raises CpimError if the URI cannot stand in a header.
-    """
-
-    uri: str
-    formal_name: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> CpimAddress:
-        """Read a header value, with or without angle brackets. Raises CpimError."""
-        if not text.endswith(">"):
-            if "<" in text:
-                raise CpimError(
-                    f"CPIM address must end with the '>' that closes its URI: {shown(text)}"
-                )
-            return cls(_checked_uri(text.strip(" \t"), text))
-        start = text.rfind("<")
-        if start < 0:
-            raise CpimError(f"CPIM address has a '>' and no '<': {shown(text)}")
-        uri = _checked_uri(text[start + 1 : -1], text)
-        if not start:
-            return cls(uri)
-        return cls(uri, _formal_name(text[:start].strip(" \t"), text))
-
-    def __str__(self) -> str:
-        uri = _checked_uri(self.uri, self.uri)
-        name = self.formal_name
-        if not name:
-            return f"<{uri}>"
-        if all(word and _is_token(word) for word in name.split(" ")):
-            return f"{name} <{uri}>"
-        return f'"{name.translate(_TO_ESCAPE_QUOTED)}" <{uri}>'
 
 
 @frozen
@@ -158,7 +119,7 @@ class CpimHead:
         and escapes.
         """
         return [
-            _unescape(_split_parameters(rest)[1])
+            unescape(_split_parameters(rest)[1])
             for where, local, rest in _with_namespaces(self.headers)
             if local == name and where == namespace
         ]
@@ -234,7 +195,7 @@ def parse_cpim_head(data: bytes) -> CpimHead | None:
             if date_time is None:
                 date_time = value
         elif kind == "Subject":
-            subjects.append((dict(parameters).get("lang"), _unescape(value)))
+            subjects.append((dict(parameters).get("lang"), unescape(value)))
         elif kind == "cc":
             cc.append(CpimAddress.parse(value))
         elif kind == "NS":
@@ -282,17 +243,17 @@ def build_cpim_head(
             if date_time.tzinfo is None:
                 raise CpimError("DateTime needs a datetime that knows its time zone")
             date_time = date_time.isoformat().replace("+00:00", "Z")
-        lines.append(f"DateTime: {date_time.translate(_TO_ESCAPE)}")
+        lines.append(f"DateTime: {date_time.translate(TO_ESCAPE)}")
     if subject is not None:
-        lines.append(f"Subject: {subject.translate(_TO_ESCAPE)}")
+        lines.append(f"Subject: {subject.translate(TO_ESCAPE)}")
     for name, value in headers:
         if not name or not _NAME_CHARACTERS.issuperset(name):
             raise CpimError(f"not the name of a CPIM header: {shown(name)}")
-        lines.append(f"{name}: {value.translate(_TO_ESCAPE)}")
+        lines.append(f"{name}: {value.translate(TO_ESCAPE)}")
     lines.append("")
     for name, value in (("Content-Type", content_type), *content_headers):
         line = f"{name}: {value}"
-        if _has_controls(line) or not name or not _NAME_CHARACTERS.issuperset(name):
+        if has_controls(line) or not name or not _NAME_CHARACTERS.issuperset(name):
             raise CpimError(f"not a MIME header of one line: {shown(line)}")
         lines.append(line)
     lines.append("\r\n")
@@ -337,58 +298,6 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _checked_uri(uri: str, value: str) -> str:
-    """The URI of an address without escapes; CpimError if it cannot be a URI."""
-    if "\\" in uri:
-        uri = _unescape(uri)
-    if not uri[:1].isalpha() or ":" not in uri or not _NOT_IN_URI.isdisjoint(uri):
-        raise CpimError(
-            f"CPIM address must have a URI such as <sip:user@example.com>: {shown(value)}"
-        )
-    if not uri.isprintable() and _has_controls(uri):
-        raise CpimError(f"CPIM address has a control character in its URI: {shown(value)}")
-    return uri
-
-
-def _has_controls(text: str) -> bool:
-    return any(character < " " or character == "\x7f" for character in text)
-
-
-def _formal_name(name: str, value: str) -> str | None:
-    """The name before the URI of an address, without quotes and escapes."""
-    if name[:1] != '"':
-        if "<" in name or ">" in name:
-            raise CpimError(f"CPIM header must have one address: {shown(value)}")
-        return _unescape(name) or None
-    inside = name[1:-1]
-    # Every quote inside must be escaped, the last one not: else the name ends elsewhere than
-    # here, and what follows may look like another address.
-    bare = inside.replace("\\\\", "").replace('\\"', "")
-    if len(name) < 2 or name[-1] != '"' or '"' in bare or bare.endswith("\\"):
-        raise CpimError(f"CPIM address has a name whose quotes do not match: {shown(value)}")
-    return _unescape(inside) or None
-
-
-def _is_token(word: str) -> bool:
-    return _SEPARATORS.isdisjoint(word) and not _has_controls(word)
-
-
-def _unescape(text: str) -> str:
-    """Resolve the escapes of RFC 3862 §2.3; an unknown one is the character it escapes."""
-    if "\\" not in text:
-        return text
-    text = _ESCAPE.sub(_escaped_character, text)
-    # \u has UTF-16 units: two of them may be one character, one alone of a pair is none.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _escaped_character(match: re.Match[str]) -> str:
-    escape = match[1]
-    if len(escape) > 1:
-        return chr(int(escape[1:], 16))
-    return _NAMED_ESCAPES.get(escape, escape)
-
-
 def _split_parameters(rest: str) -> tuple[tuple[tuple[str, str], ...], str]:
     """Split what follows a header's colon, `;lang=fr Objet`, into parameters and value."""
     parameters = []
@@ -403,7 +312,7 @@ def _split_parameters(rest: str) -> tuple[tuple[tuple[str, str], ...], str]:
             end += 1
         name, _, value = rest[1:end].partition("=")
         if value.startswith('"'):
-            value = _unescape(value[1:].removesuffix('"'))
+            value = unescape(value[1:].removesuffix('"'))
         parameters.append((name, value))
         rest = rest[end:]
     return tuple(parameters), rest.strip(" \t")
