@@ -250,15 +250,16 @@ class Config:
             return None
 
     def _channel_keys(self) -> ChannelKeys:
-        table = "channel" if "channel" in self.written else "tls"
-        files = self.channel if table == "channel" else self.tls
+        ours = "channel" in self.written and "tls" not in self.written
+        ours = ours or self.channel.has_files
+        files = self.channel if ours else self.tls
         server = "server" in self.components
         return ChannelKeys(
             components=self.components,
             control=self.server.control if server else None,
             dispatchers=self.server.dispatchers,
             servers=self.dispatcher.servers if "dispatcher" in self.components else (),
-            table=table,
+            table="channel" if ours else "tls",
             files=(files.certificate, files.private_key, files.authorities),
             directory=Path(self.source).parent,
         )

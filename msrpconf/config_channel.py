@@ -11,6 +11,7 @@ from msrpconf import config_values as values
 from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_link import LinkSettings
 from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import is_numeric, unbracket
@@ -68,14 +69,27 @@ class DispatcherConfig:
 
 @frozen
 class ChannelConfig:
-    """`[channel]`: PEM files for the links between servers and dispatchers.
+    """`[channel]`: the links between servers and dispatchers.
 
-    As in `[tls]`, which counts where this table is not written.
+    - `certificate`, `private_key`, `authorities`: PEM files as in `[tls]`, which counts where
+      none of them is written.
+    - `silence`: seconds that the other end may say nothing before a link is given up.
     """
 
     certificate: str | None = key(None, values.file)
     private_key: str | None = key(None, values.file)
     authorities: str | None = key(None, values.file)
+    silence: float = key(15.0, values.seconds)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether one of the files is written."""
+        return any(getattr(self, each) is not None for each in KEYS)
+
+    @property
+    def link_settings(self) -> LinkSettings:
+        """The times of links: there are three PINGs before one is given up."""
+        return LinkSettings(ping=self.silence / 3, silence=self.silence)
 
 
 @frozen

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.conference.roles import Role
 from msrpconf.config import Config, ConfigError
+from msrpconf.protocols.channel_link import LinkSettings
 from msrpconf.protocols.sip.flow import Address
 from tests.certificates import issue, key_pem, write
 
@@ -520,6 +521,12 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(config.server.dispatchers, ("focus-1",))
             self.assertIsNotNone(config.load_channel_tls())
             self.refused(f"{tables}[{table}]", f"[{table}] certificate: missing; links by TLS need")
+        more = Config.parse(
+            f'{tables}[tls]\n{keys}authorities = "server.pem"\n[channel]\nsilence = 6', source
+        )
+        more.check()
+        self.assertIsNotNone(more.load_channel_tls())
+        self.assertEqual(more.channel.link_settings, LinkSettings(ping=2.0, silence=6.0))
         self.refused(tables, "[tls] certificate: missing; links by TLS need")
         self.refused(
             '[server]\ncontrol = "tls:127.0.0.1:4570"',

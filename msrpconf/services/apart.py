@@ -70,6 +70,7 @@ class ServerApart(MultiService):
             control,
             config.server.dispatchers,
             config.load_channel_tls(),
+            config.channel.link_settings,
         )
         url = config.database_url
         self.static_rooms = (
@@ -206,6 +207,7 @@ class FocusApart(MultiService):
             self.focus.focus.handle,
             grace=config.dispatcher.grace,
             tls=config.load_channel_tls(),
+            settings=config.channel.link_settings,
         )
         self.focus.use_channel(self.dispatcher)
         url = config.database_url

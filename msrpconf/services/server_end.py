@@ -21,6 +21,10 @@ from msrpconf.visible import visible
 if TYPE_CHECKING:
     from msrpconf.services.dispatcher import DispatcherService
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection: the system alone would go on asking a host that was cut off ever more
+seldom, and not notice that it is back."""
+
 
 class _QuietClient(ClientService):
     """Says nothing of each attempt: `ServerEnd` says what is wrong, once."""
@@ -61,7 +65,7 @@ class ServerEnd:
             return UNIXClientEndpoint(self._reactor, address.path)
         if self._tls is None:
             raise ValueError(f"{address}: there is no certificate to connect by TLS with")
-        plain = HostnameEndpoint(self._reactor, address.host, address.port)
+        plain = HostnameEndpoint(self._reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
         return wrapClientTLS(self._tls.client(address.host), plain)
 
     def start(self) -> None:

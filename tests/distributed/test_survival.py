@@ -40,6 +40,7 @@ class SurvivalTestCase(ProcessCase):
         self.servers: dict[str, Program] = {}
         self.controls: dict[str, str] = {}
         self.agents: list[UserAgent] = []
+        self.chats: list[Chat] = []
         self.seen: dict[str, list[str]] = {}
         write(AUTHORITY, self.directory, "ca")
         write(issue("127.0.0.1", issuer=AUTHORITY), self.directory, "server")
@@ -49,6 +50,9 @@ class SurvivalTestCase(ProcessCase):
         self.addCleanup(self.stop_agents)
 
     def stop_agents(self) -> Any:
+        """End all agents. Nobody says goodbye: who would answer may be dead."""
+        for chat in self.chats:
+            chat.end()
         return gatherResults([agent.stop() for agent in self.agents])
 
     @inlineCallbacks
@@ -100,6 +104,7 @@ class SurvivalTestCase(ProcessCase):
         )
         self.agents.append(agent)
         result: tuple[Chat, Heard] = yield joined(agent, f"sip:{room}@127.0.0.1:{self.port}")
+        self.chats.append(result[0])
         # The ACK is on its way: who kills the focus now would have it lost.
         at_a_server = re.compile(rf"joined: sip:{name}@\S+ in sip:{room}@")
         yield self.until(
