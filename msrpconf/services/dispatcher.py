@@ -31,6 +31,7 @@ from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.goodbyes import FAILED, Goodbyes
+from msrpconf.services.publications import Publications
 from msrpconf.services.server_end import ServerEnd
 from msrpconf.storage.claims import ClaimError
 from msrpconf.storage.errors import DatabaseError
@@ -87,6 +88,7 @@ class DispatcherService(Service):
         self._held: dict[CallKey, Deferred[None]] = {}
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
         self._goodbyes = Goodbyes(reactor, name, to_focus)
+        self._publications = Publications(reactor, to_focus, self._is_expected)
 
     def share(self, claims: RoomClaims) -> None:
         """Agree with other dispatchers that connect to the same servers, before the start."""
@@ -110,6 +112,7 @@ class DispatcherService(Service):
             timer.cancel()
         self._away.clear()
         self._goodbyes.stop()
+        self._publications.stop()
         yield DeferredList([end.stop() for end in self._ends])
 
     def link(self, end: ServerEnd) -> Link:
@@ -171,6 +174,9 @@ class DispatcherService(Service):
         self._stop_waiting_for(name)
         self._away[name] = self._reactor.callLater(self._grace, self._gone, name)
 
+    def _is_expected(self, name: str) -> bool:
+        return name in self.links or name in self._away
+
     def _stop_waiting_for(self, name: str) -> None:
         timer = self._away.pop(name, None)
         if timer is not None and timer.active():
@@ -192,6 +198,7 @@ class DispatcherService(Service):
             count=len(lost),
         )
         self._goodbyes.say(lost)
+        self._publications.server_gone(name)
 
     # What is known after the start.
 
@@ -235,6 +242,8 @@ class DispatcherService(Service):
             # The server need not have had the time to say that it has ended the dialog.
             ended = request.call_id, request.from_.tag or "", request.to.tag
             self.tables.learn(entry, Changes(ended=(ended,)))
+        if request.method == "PUBLISH":
+            return self._publications.publish(name, link, request)
         return self._to_focus(request)
 
     def _sync(self, link: Link, entry: ServerEntry, request: Request) -> Response:
@@ -249,7 +258,8 @@ class DispatcherService(Service):
         if request.headers.get("Sync") != "done":
             return request.response(200)
         left = self._farewells.pop(entry.name, {})
-        lost = [each for each in self.tables.told_all(entry) if each.id not in left]
+        missing = self.tables.told_all(entry)
+        lost = [each for each in missing if each.id not in left]
         entry.buried.clear()
         self.log.info(
             "server {name} has {rooms} rooms and {dialogs} calls; lost: {lost}",
@@ -259,6 +269,8 @@ class DispatcherService(Service):
             lost=len(lost),
         )
         self._goodbyes.say(lost)
+        ended = {each.room for each in missing} - entry.rooms.keys()
+        self._publications.rooms_lost(entry.name, ended, link)
         for dialog_id, record in left.items():
             if dialog_id in entry.dialogs:
                 self._farewell(link, record)

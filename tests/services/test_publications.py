@@ -1,0 +1,196 @@
+"""Who gives a server up tells the presence agent that its rooms have ended."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from msrpconf.conference.published import PublishedStates
+from msrpconf.conference.publishing import Publisher
+from msrpconf.conference.states import Change, ConferenceInfo
+from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.services import publications
+from tests.documents import read, users
+from tests.services.test_dispatching import GRACE, ROOM, DispatchTestCase, Server
+
+
+class TakingBackTests(DispatchTestCase):
+    """Servers that publish; `states` is the presence agent that the focus brings it to."""
+
+    names = ("east",)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.states = PublishedStates(self.clock)
+        self.states.watch(self.changed)
+        self.addCleanup(self.states.stop)
+        self.ended: list[str] = []
+        self.answers: list[int] = []
+        self.status: int | None = None
+        """What the agent answers, if it is out of order."""
+        self.silent: list[tuple[Request, Deferred[Response]]] | None = None
+        """What waits for an answer, if it gives none."""
+        self.publishes("east")
+
+    def changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
+        if change is None:
+            self.ended.append(key)
+
+    def publishes(self, name: str) -> None:
+        """Have a server publish its rooms, as `ServerApart` does."""
+        server: Server = self.servers[name]
+        control = server.control
+        publisher = Publisher(
+            server.registry,
+            server.registry.conferences,
+            self.clock,
+            control.send,
+            control.new_tag,
+        )
+        self.addCleanup(publisher.stop)
+        publisher.start()
+
+    def to_focus(self, request: Request) -> Response | Deferred[Response]:  # type: ignore[override]
+        if request.method != "PUBLISH":
+            return super().to_focus(request)
+        if self.silent is not None:
+            waiting: Deferred[Response] = Deferred()
+            self.silent.append((request, waiting))
+            return waiting
+        if self.status is not None:
+            answer = request.response(self.status)
+        else:
+            answer = self.states.handle(request)
+        self.answers.append(answer.status)
+        return answer
+
+    def people(self) -> list[str]:
+        found = self.states.find(ROOM)
+        return [] if found is None else list(users(read(found.full(1))))
+
+    def published(self) -> int:
+        return len(self.dispatcher._publications._published.get("east", {}))
+
+    def test_a_server_that_does_not_come_back(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.assertEqual(len(self.people()), 1)
+        self.cables["east"].break_()
+        self.seconds(GRACE - 0.5)
+        self.assertEqual(self.ended, [])
+        self.seconds(0.5)
+        self.assertEqual(self.ended, [ROOM])
+        self.assertEqual(len(self.states), 0)
+        self.assertEqual(set(self.answers), {200})
+        line = "server east: telling the presence agent that 1 rooms have ended"
+        self.assertEqual(self.lines.count(line), 1)
+
+    def test_watchers_see_it_empty_before_it_ends(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        seen: list[list[str]] = []
+        self.states.watch(lambda *_: seen.append(self.people()))
+        self.cables["east"].break_()
+        self.seconds(GRACE)
+        # Some agents tell the last document when it is removed.
+        self.assertEqual(seen, [[], []])
+
+    def test_a_server_that_comes_back_in_time(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.cables["east"].break_()
+        self.seconds(1.0)
+        self.connect("east")
+        self.seconds(GRACE)
+        self.assertEqual((self.ended, len(self.people())), ([], 1))
+
+    def test_one_that_has_started_anew(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.restart("east")
+        self.publishes("east")
+        self.assertEqual(self.ended, [ROOM])
+        self.seconds(GRACE)
+        self.join("call-2")
+        self.seconds(1.0)
+        self.assertEqual((self.ended, len(self.people())), ([ROOM], 1))
+
+    def test_what_it_has_published_since_is_true(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        before = self.dispatcher._publications._published["east"][ROOM]
+        self.dispatcher._publications.rooms_lost("east", {ROOM}, before.link)
+        self.assertEqual((self.ended, self.published()), ([], 1))
+
+    def test_rooms_that_have_ended_are_not_told_of_again(self) -> None:
+        tag = self.join()
+        self.seconds(1.0)
+        self.answer(self.in_dialog("BYE", tag))
+        self.seconds(2.0)
+        self.assertEqual((self.ended, self.published()), ([ROOM], 0))
+        told = len(self.answers)
+        self.cables["east"].break_()
+        self.seconds(GRACE)
+        self.assertEqual((self.ended, len(self.answers)), ([ROOM], told))
+
+    def test_an_agent_that_has_forgotten(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.states.stop()
+        self.cables["east"].break_()
+        self.seconds(GRACE)
+        self.assertEqual(self.answers[-1], 412)
+        self.assertEqual([line for line in self.lines if line.startswith("PUBLISH")], [])
+
+    def test_one_that_answers_late_is_asked_again(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.cables["east"].break_()
+        self.status = 503
+        self.seconds(GRACE)
+        self.assertEqual((self.answers[-1], self.ended), (503, []))
+        self.status = None
+        self.seconds(publications.RETRY)
+        self.assertEqual(self.ended, [ROOM])
+
+    def test_but_not_for_ever(self) -> None:
+        self.join()
+        self.seconds(1.0)
+        self.cables["east"].break_()
+        self.status = 503
+        self.seconds(GRACE)
+        told = len(self.answers)
+        self.seconds(100.0)
+        self.assertEqual(len(self.answers) - told, publications.TRIES - 1)
+        (line,) = [line for line in self.lines if line.startswith("PUBLISH of the end of")]
+        self.assertRegex(line, rf"{ROOM} failed: 503 .* \(Call-ID .+\)")
+
+    def test_so_many_are_remembered(self) -> None:
+        self.patch(publications, "MAX_ROOMS", 2)
+        for number in range(3):
+            self.join(f"call-{number}", f"room{number}")
+        self.seconds(1.0)
+        self.assertEqual((len(self.states), self.published()), (3, 2))
+
+    def test_so_many_are_told_of_at_a_time(self) -> None:
+        for number in range(publications.AT_ONCE + 3):
+            self.join(f"call-{number}", f"room{number}")
+        self.seconds(2.0)
+        self.silent = []
+        self.cables["east"].break_()
+        self.seconds(GRACE)
+        self.assertEqual(len(self.silent), publications.AT_ONCE)
+        self.successResultOf(self.dispatcher.stopService())
+        self.seconds(GRACE)
+        self.assertEqual(len(self.silent), publications.AT_ONCE)
+
+    def test_an_answer_that_comes_after_it_was_given_up(self) -> None:
+        self.join()
+        self.silent = []
+        self.seconds(1.0)
+        ((request, answer),) = self.silent
+        self.silent = None
+        self.cables["east"].break_()
+        self.seconds(GRACE)
+        # The agent has taken what the server said before it died.
+        answer.callback(self.states.handle(request))
+        self.assertEqual((self.ended, self.published()), ([ROOM], 0))
