@@ -236,8 +236,9 @@ def _retarget(holder: DialogHolder, request: Request, flow: str) -> None:
 
 
 def _short(contact: str) -> str:
-    """Our Contact as NOTIFYs have it, which are to be small: who it is, and that it is a focus."""
-    return f"{contact.partition('>')[0]}>;isfocus"
+    """Our Contact as NOTIFYs have it, which are to be small: who it is, and if it is a focus."""
+    uri, _, features = contact.partition(">")
+    return f"{uri}>;isfocus" if ";isfocus" in features else f"{uri}>"
 
 
 def _accepted(request: Request, subscription: Subscription, asked: _Asked) -> Response:

@@ -16,7 +16,6 @@ focus remembers of a call; kill it, start it again, and nobody in a room notices
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -26,23 +25,19 @@ from twisted.python.failure import Failure
 
 from msrpconf.conference.control import CONFERENCE, FLOW
 from msrpconf.conference.decision import Denied
-from msrpconf.conference.identity import Identity
 from msrpconf.protocols.channel import Channel, ChannelClosed
-from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.client_transaction import hop_by_hop
-from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.flow import Address, Flow, default_port
+from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import AlarmClock, Timers
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
-from msrpconf.services.focus_authentication import ASSERTED, Authentication
+from msrpconf.services.focus_authentication import ASSERTED
 from msrpconf.services.focus_checks import (
     ACCEPT,
     ACCEPT_ENCODING,
     ACCEPT_LANGUAGE,
-    PRESENCE_METHODS,
     SUPPORTED,
     FocusSettings,
     check_beginning,
@@ -55,11 +50,10 @@ from msrpconf.services.focus_checks import (
     takes_sdp,
     unreadable,
 )
-from msrpconf.services.focus_contact import contact_of_room, introduce, room_at
+from msrpconf.services.focus_contact import contact_of_room, introduce
 from msrpconf.services.focus_repeating import CallKey, Repeater
+from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 from msrpconf.visible import visible
-
-RETRY_AFTER = ("Retry-After", "10")
 
 SERVER_TIMEOUT = 30.0
 """Seconds that the server may take to answer: less than a client waits (64*T1)."""
@@ -73,17 +67,11 @@ class ServerTimeout(Exception):
     """The server has not answered in time."""
 
 
-class Focus:
+class Focus(UserAgentServer):
     """The user agent of all rooms, over one transaction layer.
 
-    `channel` leads to the server (or the dispatcher), `sender` sends what comes from
-    there, `local_address` gives the address at which the peer of a flow reaches us,
-    and `address_towards` that at which who is at some address does; all are set before
-    the first request. The layer calls `request_received`, `ack_received` and `refused`.
-    `settings.contact` says which URI our Contact has: ``conference`` is the room's own,
-    ``address`` is our address with the room's name, and ``auto`` the former where a
-    proxy stays in the path (Record-Route) and the latter where nobody else would find
-    us.
+    `channel` leads to the server (or the dispatcher), and `sender` sends what comes from
+    there; both are set before the first request. See `UserAgentServer`.
     """
 
     log = Logger()
@@ -94,62 +82,23 @@ class Focus:
         settings: FocusSettings,
         timers: Timers | None = None,
     ) -> None:
-        self.settings = settings
+        super().__init__(clock, settings)
         self.channel: Channel | None = None
         self.sender: RequestSender
-        self.local_address: Callable[[Flow], Address]
-        self.address_towards: Callable[[Address], Address]
         self.published: Callable[[Request], Response] | None = None
         """Takes the server's PUBLISHes, where the presence agent is in this process."""
-        self.presence_agent: Callable[[ServerTransaction], None] | None = None
-        """Serves SUBSCRIBE and PUBLISH, where there is a presence agent."""
-        self.authentication: Authentication | None = None
-        """Asks who comes without a proxy for a password; None where nobody may come so."""
-        self.closing = False
-        self.refusals: Counter[int] = Counter()
-        """Requests that the focus itself has not served, by the status of the answer."""
         self._alarms = AlarmClock(clock)
         self._repeater = Repeater(self._alarms, Timers() if timers is None else timers)
-        self._budget = LineBudget(clock)
         # The last offer in each dialog that the server may not have answered yet.
         self._renegotiating: dict[CallKey, ServerTransaction] = {}
 
     # From clients.
 
-    def request_received(self, transaction: ServerTransaction) -> None:
-        """Serve a request that is not an ACK, once it is settled who sends it."""
-        host = transaction.flow.remote[0]
-        denied = check_source(host, self.settings)
-        if denied is None:
-            self._admit(transaction)
-        elif self.authentication is None:
-            self._turn_away(transaction, denied)
-        else:
-            checking = self.authentication.check(transaction.request, host)
-            checking.addCallback(self._checked, transaction)
-            checking.addErrback(self._failed, transaction)
-
-    def _checked(self, denied: Denied | None, transaction: ServerTransaction) -> None:
-        """Who comes without a proxy has said a password, or has not."""
-        if transaction.answered:
-            return  # cancelled meanwhile
-        if denied is None:
-            self._admit(transaction)
-        elif denied.status == 401:
-            # That is a question, and no refusal; what is wrong with an answer is logged there.
-            self.refusals[401] += 1
-            transaction.refuse(denied.status, denied.reason, headers=denied.headers)
-        else:
-            self._turn_away(transaction, denied)
-
-    def _admit(self, transaction: ServerTransaction) -> None:
-        """Serve a request of somebody who may come."""
+    def serve(self, transaction: ServerTransaction) -> None:
+        """See `UserAgentServer`."""
         request = transaction.request
         if request.method == "CANCEL":
             self._cancel(transaction)
-            return
-        if self.presence_agent is not None and request.method in PRESENCE_METHODS:
-            self.presence_agent(transaction)
             return
         room = conference_uri(request, self.settings)
         denied = self._check(request, room)
@@ -163,7 +112,7 @@ class Focus:
         known = None if isinstance(room, Denied) else room
         answer = self._ask(self._for_server(transaction, known))
         answer.addCallback(self._answered, transaction, known)
-        answer.addErrback(self._failed, transaction)
+        answer.addErrback(self.failed, transaction)
         if dialog is not None:
             self._renegotiating[dialog] = transaction
             answer.addBoth(self._renegotiated, dialog, transaction)
@@ -177,10 +126,6 @@ class Focus:
             request.headers.remove(ASSERTED)
         self._repeater.acknowledged(request)
         self._ask(_for_channel(request)).addErrback(self._not_passed_on, request)
-
-    def refused(self, status: int, reason: str, request: Request, flow: Flow) -> None:
-        """Note what the layer refused by itself. A flood of it does not flood the log."""
-        self._log_refusal(request, status, reason, flow.remote[0])
 
     def _check(self, request: Request, room: SipURI | Denied) -> Denied | None:
         """Why a request does not get to the server; None where it does (RFC 3261 §8.2)."""
@@ -253,7 +198,7 @@ class Focus:
         if invite.answered:
             return
         invite.answer(487)
-        self._log_refusal(invite.request, 487, "cancelled by the caller")
+        self.log_refusal(invite.request, 487, "cancelled by the caller")
         self._take_back(transaction.request)
 
     def _take_back(self, cancel: Request) -> None:
@@ -305,31 +250,11 @@ class Focus:
 
     def contact(self, transaction: ServerTransaction, room: SipURI | None) -> str:
         """Our Contact, with the features of a focus (RFC 7701 §9.1, RFC 3840, RFC 4579 §5.1)."""
-        request, flow = transaction.request, transaction.flow
-        form = self.settings.contact
-        if room is None or request.to.tag is not None:
-            target = str(request.uri)  # in a dialog: what the client reaches us by already
-        elif form == "conference" or (form == "auto" and "Record-Route" in request.headers):
-            target = str(room)
-        else:
-            target = str(room_at(room, self.local_address(flow)))
-        return contact_of_room(target, self.settings.methods)
+        return contact_of_room(self.target(transaction, room), self.settings.methods)
 
     # Refusals.
 
-    def refuse(self, transaction: ServerTransaction, denied: Denied) -> None:
-        """Answer with a refusal, and say so in the log."""
-        transaction.answer(denied.status, denied.reason, headers=denied.headers)
-        self._log_refusal(transaction.request, denied.status, denied.reason)
-
-    def _turn_away(self, transaction: ServerTransaction, denied: Denied) -> None:
-        """Refuse a stranger: that costs neither memory nor more than a few lines of the log."""
-        transaction.refuse(denied.status, denied.reason, headers=denied.headers)
-        self._log_refusal(
-            transaction.request, denied.status, denied.reason, transaction.flow.remote[0]
-        )
-
-    def _failed(self, failure: Failure, transaction: ServerTransaction) -> None:
+    def failed(self, failure: Failure, transaction: ServerTransaction) -> None:
         """The channel gave no answer, or none that makes a response."""
         if failure.check(ServerTimeout) is not None:
             self._overdue(transaction)
@@ -355,25 +280,6 @@ class Focus:
             method=request.method,
             error=visible(failure.getErrorMessage()),
             call_id=visible(request.call_id),
-        )
-
-    def _log_refusal(
-        self, request: Request, status: int, reason: str, stranger: str | None = None
-    ) -> None:
-        """One line for each refusal; of those to a `stranger`, a host, only so many."""
-        self.refusals[status] += 1
-        note = "" if stranger is None else self._budget.take(stranger)
-        if note is None:
-            return
-        self.log.info(
-            "refused: {method} of {user} to {uri}: {status} {reason} (Call-ID {call_id}){note}",
-            method=request.method,
-            user=_who(request) if stranger is None else request.from_.uri,
-            uri=request.uri,
-            status=status,
-            reason=visible(reason),
-            call_id=visible(request.call_id),
-            note=note,
         )
 
     # From the server.
@@ -436,32 +342,9 @@ def _call(request: Request) -> CallKey:
     return request.call_id, request.to.tag or "", request.from_.tag or ""
 
 
-def _who(request: Request) -> str:
-    """The sender of a request as our log names it, whatever is wrong with the request."""
-    try:
-        return Identity.of_request(request).key
-    except SipSyntaxError:
-        return str(request.from_.uri)
-
-
 def _for_channel(request: Request) -> Request:
     """A client's request without what belongs to its hop, or to us alone."""
     copy = request.copy()
     for name in (*_HOP_HEADERS, FLOW, CONFERENCE):
         copy.headers.remove(name)
     return copy
-
-
-def is_direct(transaction: ServerTransaction) -> bool:
-    """Whether what we send later goes back the same way, which may be the only one.
-
-    That is so for a request straight from its client (RFC 5626 §3.3), over UDP only
-    if the client takes its responses where it sends from. Behind a proxy the Route set
-    says where to go.
-    """
-    vias, flow = transaction.request.vias, transaction.flow
-    if len(vias) != 1:
-        return False
-    if flow.reliable or vias[0].rport is not None:
-        return True
-    return (vias[0].port or default_port(flow.transport)) == flow.remote[1]

@@ -1,7 +1,7 @@
 """presence-msrp-conference: tells watchers what happens in rooms (RFC 6665, RFC 4575).
 
-It shares the SIP endpoint, and so the proxies that are believed, with the focus, which hands
-it the SUBSCRIBEs; what it knows of rooms it has from `ConferenceStates`.
+It has the SIP endpoint, and so the proxies that are believed, in common with a focus, or is
+alone there (`presence_apart`); what it knows of rooms it has from `ConferenceStates`.
 
     client --SUBSCRIBE--> presence          (who may watch, for how long)
     client <--200-------- presence
@@ -34,10 +34,10 @@ from msrpconf.protocols.sip.locate import locate
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
-from msrpconf.services.focus import RETRY_AFTER, is_direct
+from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_checks import check_extensions, conference_uri
-from msrpconf.services.focus_service import FocusService
 from msrpconf.services.notify_sender import NotifySender
+from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 
 EVENTS = (CONFERENCE_EVENT,)
 """The event packages that are served."""
@@ -55,7 +55,7 @@ class PresenceSettings:
 
 
 class PresenceAgent:
-    """Serves what the focus hands over, and sends NOTIFYs through `sender`.
+    """Serves what the user agent hands over, and sends NOTIFYs through `sender`.
 
     `participant` gives the participant in whose dialog a request is, `room` the room of a
     key; None where the rooms are elsewhere, and user agents can publish nothing here.
@@ -64,7 +64,7 @@ class PresenceAgent:
     def __init__(
         self,
         clock: IReactorTime,
-        focus: FocusService,
+        user_agent: UserAgentServer,
         sender: NotifySender,
         states: ConferenceStates,
         policy: WatchPolicy,
@@ -72,7 +72,7 @@ class PresenceAgent:
         settings: PresenceSettings,
         room: Callable[[str], Room | None] | None = None,
     ) -> None:
-        self._focus = focus.focus
+        self._user_agent = user_agent
         self.notifier = Notifier(clock, sender.send, settings.notifier)
         conference = Package(
             CONFERENCE_EVENT,
@@ -115,7 +115,7 @@ class PresenceAgent:
         except SipSyntaxError as error:
             result = Denied(400, str(error))
         if isinstance(result, Denied):
-            self._focus.refuse(transaction, result)
+            self._user_agent.refuse(transaction, result)
             return
         if transaction.request.method == "SUBSCRIBE":
             for value in transaction.request.headers.get_all("Record-Route"):
@@ -124,7 +124,7 @@ class PresenceAgent:
 
     def _serve(self, transaction: ServerTransaction) -> Response | Denied:
         request = transaction.request
-        settings = self._focus.settings
+        settings = self._user_agent.settings
         denied = check_extensions(request, settings)
         if denied is not None:
             return denied
@@ -134,7 +134,7 @@ class PresenceAgent:
             # In a dialog the tags say what a request is for.
             if isinstance(room, Denied):
                 return room
-            if self._focus.closing:
+            if self._user_agent.closing:
                 return Denied(503, "This server is shutting down: try another", (RETRY_AFTER,))
         if request.method == "SUBSCRIBE":
             return self._subscribe(transaction, known)
@@ -151,12 +151,12 @@ class PresenceAgent:
             return Denied(415, "SUBSCRIBE to a room has no body: leave it out")
         key = "" if room is None else room.key
         flow = str(transaction.flow) if is_direct(transaction) else ""
-        contact = self._focus.contact(transaction, room)
+        contact = self._user_agent.contact(transaction, room)
         return self._subscribing.handle(request, key, flow, contact)
 
 
 class PresenceService(Service):
-    """The presence agent of the rooms that `states` knows, at the endpoint of `focus`.
+    """The presence agent of the rooms that `states` knows, at an `endpoint`.
 
     `reactor` keeps time and finds names; `policy` says who may watch.
     """
@@ -166,7 +166,7 @@ class PresenceService(Service):
     def __init__(
         self,
         reactor: Any,
-        focus: FocusService,
+        endpoint: SipEndpoint,
         states: ConferenceStates,
         policy: WatchPolicy,
         participant: Callable[[Request], Participant | None],
@@ -174,16 +174,16 @@ class PresenceService(Service):
         room: Callable[[str], Room | None] | None = None,
     ) -> None:
         self._reactor = reactor
-        self._focus = focus
-        transport = focus.transport
+        self._endpoint = endpoint
+        transport = endpoint.transport
         sender = NotifySender(
             reactor,
-            focus.layer,
+            endpoint.layer,
             lambda uri: locate(reactor, uri, usable=transport.can_reach),
             transport.is_alive,
         )
         self.agent = PresenceAgent(
-            reactor, focus, sender, states, policy, participant, settings, room
+            reactor, endpoint.user_agent, sender, states, policy, participant, settings, room
         )
 
     @property
@@ -196,9 +196,9 @@ class PresenceService(Service):
         self.agent.configure(settings)
 
     def startService(self) -> None:
-        """Serve what comes to the focus's endpoint from now on."""
+        """Serve what comes to the endpoint from now on."""
         Service.startService(self)
-        self._focus.focus.presence_agent = self.agent.request_received
+        self._endpoint.user_agent.presence_agent = self.agent.request_received
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
