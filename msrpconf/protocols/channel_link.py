@@ -9,7 +9,6 @@ is silent for too long. What waits, for an answer or to be written, has a bound.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -30,19 +29,20 @@ from msrpconf.protocols.channel_codec import (
     ChannelSyntaxError,
     encode,
 )
+from msrpconf.protocols.channel_counters import (
+    CANCELLED,
+    LOST,
+    RECEIVED,
+    SENT,
+    TIMEOUT,
+    UNSENT,
+    LinkCounters,
+)
+from msrpconf.protocols.channel_hello import Hello, link_request
 from msrpconf.protocols.channel_tls import why_refused
 from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.message import Headers, Request, Response
-from msrpconf.protocols.sip.uri import OtherURI
+from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.visible import visible
-
-_NAME = re.compile(r"[A-Za-z0-9._:-]{1,255}")
-
-SERVER = "server"
-DISPATCHER = "dispatcher"
-
-MAX_CAPACITY = 999_999_999
-"""What a server may say that it takes."""
 
 
 class ChannelTimeout(ChannelClosed):
@@ -71,52 +71,12 @@ class LinkSettings:
 
 
 @frozen
-class Hello:
-    """What each side says of itself first.
+class _Sent:
+    """A request of ours that has no answer yet."""
 
-    `role` is ``server`` or ``dispatcher``; `capacity` of a server is a number that says how many
-    rooms it takes, `draining` whether it takes no new ones.
-    """
-
-    name: str
-    role: str
-    capacity: int = 0
-    draining: bool = False
-    version: int = VERSION
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """The header fields of HELLO."""
-        return [
-            ("Version", str(self.version)),
-            ("Role", self.role),
-            ("Name", self.name),
-            ("Capacity", str(min(self.capacity, MAX_CAPACITY))),
-            ("Draining", "yes" if self.draining else "no"),
-        ]
-
-    @classmethod
-    def of(cls, headers: Headers) -> Hello:
-        """Read them. Raises `ChannelSyntaxError`."""
-        name, role = headers.get("Name") or "", headers.get("Role") or ""
-        if not _NAME.fullmatch(name):
-            raise ChannelSyntaxError("Name: expected a host's name or address, or a server's name")
-        draining = headers.get("Draining") == "yes"
-        return cls(name, role, _number(headers, "Capacity"), draining, _number(headers, "Version"))
-
-
-def _number(headers: Headers, name: str) -> int:
-    value = headers.get(name) or "0"
-    if not (value.isascii() and value.isdigit() and len(value) <= 9):
-        raise ChannelSyntaxError(f"{name}: expected a number")
-    return int(value)
-
-
-def link_request(
-    method: str, name: str, headers: list[tuple[str, str]] | None = None, body: bytes = b""
-) -> Request:
-    """A request about the link, of who is called `name`."""
-    return Request(method, OtherURI("channel", name), Headers(headers or []), body)
+    method: str
+    answer: Deferred[Response]
+    timer: IDelayedCall
 
 
 class LinkOwner(Protocol):
@@ -164,12 +124,17 @@ class Link(TwistedProtocol):
         self.peer: Hello | None = None
         """What the other side has said of itself; None before that."""
         self.up = False
+        self.counters = LinkCounters()
+        self.pinged: float | None = None
+        """When the last PING was answered, in the clock's seconds; None before that."""
+        self.round_trip: float | None = None
+        """Seconds that it took."""
         self._clock = clock
         self._owner = owner
         self._handler = handler
         self._settings = settings
         self._parser = ChannelParser()
-        self._waiting: dict[str, tuple[Deferred[Response], IDelayedCall]] = {}
+        self._waiting: dict[str, _Sent] = {}
         self._serial = 0
         self._handling = 0
         self._greeted = False
@@ -218,6 +183,7 @@ class Link(TwistedProtocol):
         if self.peer is None or not self._greeted or self._closed:
             return
         self.up = True
+        self.counters.connects += 1
         transport: Any = self.transport
         transport.registerProducer(self, True)
         self._registered = True
@@ -249,7 +215,29 @@ class Link(TwistedProtocol):
             return
         self._timer = self._clock.callLater(settings.ping, self._ping)
         ping = link_request("PING", self._owner.hello().name)
-        self._send_request(ping).addErrback(lambda failure: None)
+        sent = self._clock.seconds()
+        self._send_request(ping).addCallbacks(
+            self._pinged, lambda failure: None, callbackArgs=(sent,)
+        )
+
+    def _pinged(self, _: Response, sent: float) -> None:
+        self.pinged = self._clock.seconds()
+        self.round_trip = self.pinged - sent
+
+    @property
+    def waiting(self) -> int:
+        """Requests of ours that have no answer yet."""
+        return len(self._waiting)
+
+    @property
+    def handling(self) -> int:
+        """Requests of the other side's that have no answer yet."""
+        return self._handling
+
+    @property
+    def queued(self) -> int:
+        """Octets that wait because the other side does not read."""
+        return self._queued
 
     def close(self, why: str) -> None:
         """Say no more; what is to be written is."""
@@ -290,11 +278,12 @@ class Link(TwistedProtocol):
         error = ChannelClosed(f"the link to {self.address} was lost: {why}")
         waiting, self._waiting = self._waiting, {}
         coming, self._when_up = self._when_up, []
-        for answer, timer in waiting.values():
-            timer.cancel()
-            answer.errback(error)
-        for each in coming:
-            each.errback(error)
+        for each in waiting.values():
+            each.timer.cancel()
+            self.counters.count(SENT, each.method, LOST)
+            each.answer.errback(error)
+        for one in coming:
+            one.errback(error)
         self._owner.link_down(self, why)
 
     # Writing.
@@ -310,6 +299,7 @@ class Link(TwistedProtocol):
         while self._queue and not self._paused:
             octets = self._queue.popleft()
             self._queued -= len(octets)
+            self.counters.octets_out += len(octets)
             transport.write(octets)
 
     def stopProducing(self) -> None:
@@ -319,6 +309,7 @@ class Link(TwistedProtocol):
     def _write(self, octets: bytes) -> None:
         transport: Any = self.transport
         if not self._paused:
+            self.counters.octets_out += len(octets)
             transport.write(octets)
             return
         if self._queued + len(octets) > self._settings.max_queued:
@@ -335,12 +326,18 @@ class Link(TwistedProtocol):
         `ChannelTimeout` where no answer comes in time.
         """
         if not self.up:
-            return fail(ChannelClosed(f"the link to {self.address} is not up"))
-        if len(self._waiting) >= self._settings.max_outstanding:
-            return fail(ChannelClosed(f"{len(self._waiting)} requests wait for {self.address}"))
-        if self._queued > self._settings.max_queued // 2:
-            return fail(ChannelClosed(f"{self.address} does not read: {self._queued} octets wait"))
-        return self._send_request(message)
+            why = f"the link to {self.address} is not up"
+        elif len(self._waiting) >= self._settings.max_outstanding:
+            why = f"{len(self._waiting)} requests wait for {self.address}"
+        elif self._queued > self._settings.max_queued // 2:
+            why = f"{self.address} does not read: {self._queued} octets wait"
+        else:
+            return self._send_request(message)
+        return self._unsent(message, why)
+
+    def _unsent(self, message: Request, why: str) -> Deferred[Response]:
+        self.counters.count(SENT, message.method, UNSENT)
+        return fail(ChannelClosed(why))
 
     def _send_request(self, message: Request) -> Deferred[Response]:
         self._serial += 1
@@ -348,28 +345,31 @@ class Link(TwistedProtocol):
         try:
             octets = encode(message, token)
         except (ChannelSyntaxError, SipSyntaxError) as error:
-            return fail(ChannelClosed(f"{message.method} cannot be sent: {error}"))
+            return self._unsent(message, f"{message.method} cannot be sent: {error}")
         answer: Deferred[Response] = Deferred(lambda _: self._forget(token))
-        timer = self._clock.callLater(self._settings.answer, self._overdue, token, message.method)
-        self._waiting[token] = answer, timer
+        timer = self._clock.callLater(self._settings.answer, self._overdue, token)
+        self._waiting[token] = _Sent(message.method, answer, timer)
         self._write(octets)
         return answer
 
     def _forget(self, token: str) -> None:
         found = self._waiting.pop(token, None)
         if found is not None:
-            found[1].cancel()
+            found.timer.cancel()
+            self.counters.count(SENT, found.method, CANCELLED)
 
-    def _overdue(self, token: str, method: str) -> None:
-        answer, _ = self._waiting.pop(token)
+    def _overdue(self, token: str) -> None:
+        found = self._waiting.pop(token)
         seconds = self._settings.answer
-        why = f"{self.address} has not answered {method} for {seconds:g} s"
-        answer.errback(ChannelTimeout(why))
+        why = f"{self.address} has not answered {found.method} for {seconds:g} s"
+        self.counters.count(SENT, found.method, TIMEOUT)
+        found.answer.errback(ChannelTimeout(why))
 
     # What comes.
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = self._clock.seconds()
+        self.counters.octets_in += len(data)
         try:
             messages = self._parser.receive(data)
         except ChannelSyntaxError as error:
@@ -387,21 +387,21 @@ class Link(TwistedProtocol):
         found = self._waiting.pop(token, None)
         if found is None:
             return  # nobody waits any more
-        answer, timer = found
-        timer.cancel()
-        answer.callback(response)
+        found.timer.cancel()
+        self.counters.count(SENT, found.method, response.status)
+        found.answer.callback(response)
 
     def _asked(self, request: Request, token: str) -> None:
         if request.method == "HELLO":
             self._hello(request, token)
         elif not self.up:
-            self._respond(request.response(403, "HELLO comes first"), token)
+            self._respond(request, token, request.response(403, "HELLO comes first"))
             self._end(f"{visible(request.method)} before HELLO")
         elif request.method == "PING":
-            self._respond(request.response(200), token)
+            self._respond(request, token, request.response(200))
         elif self._handling >= self._settings.max_handling:
             reason = f"{self._handling} requests of yours are being answered"
-            self._respond(request.response(503, reason), token)
+            self._respond(request, token, request.response(503, reason))
         else:
             self._handle(request, token)
 
@@ -424,10 +424,11 @@ class Link(TwistedProtocol):
                 reason = self._owner.admit(self, hello)
         if hello is None or reason is not None:
             refusal = request.response(status, reason, headers=[("Version", str(VERSION))])
-            self._respond(refusal, token)
+            self._respond(request, token, refusal)
             self._end(f"refused: {status} {visible(reason or '')}")
             return
-        self._respond(request.response(200, headers=[("Version", str(VERSION))]), token)
+        version = [("Version", str(VERSION))]
+        self._respond(request, token, request.response(200, headers=version))
         self.peer = hello
         self._come_up()
 
@@ -442,7 +443,7 @@ class Link(TwistedProtocol):
 
         def respond(response: Response) -> None:
             self._handling -= 1
-            self._respond(response, token)
+            self._respond(request, token, response)
 
         def failed(failure: Failure) -> None:
             if failure.check(SipSyntaxError) is not None:
@@ -455,9 +456,10 @@ class Link(TwistedProtocol):
 
         maybeDeferred(handler, request).addCallbacks(respond, failed)
 
-    def _respond(self, response: Response, token: str) -> None:
+    def _respond(self, request: Request, token: str, response: Response) -> None:
         if self._closed:
             return
+        self.counters.count(RECEIVED, request.method, response.status)
         try:
             octets = encode(response, token)
         except (ChannelSyntaxError, SipSyntaxError) as error:

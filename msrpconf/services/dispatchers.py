@@ -28,14 +28,8 @@ from msrpconf.conference.leg import Leg
 from msrpconf.dispatch.records import Changes, DialogId, DialogRecord, batches, encode_changes
 from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.channel_address import ChannelAddress
-from msrpconf.protocols.channel_link import (
-    DISPATCHER,
-    SERVER,
-    Hello,
-    Link,
-    LinkSettings,
-    link_request,
-)
+from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello, link_request
+from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls, is_for
 from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.message import Request, Response

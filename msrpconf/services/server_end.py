@@ -14,7 +14,8 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from msrpconf.protocols.channel_address import ChannelAddress
-from msrpconf.protocols.channel_link import DISPATCHER, SERVER, Hello, Link
+from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello
+from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.channel_tls import ChannelTls, is_for
 from msrpconf.visible import visible
 

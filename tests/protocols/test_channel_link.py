@@ -14,15 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.channel_codec import VERSION, ChannelParser, encode
-from msrpconf.protocols.channel_link import (
-    DISPATCHER,
-    SERVER,
-    ChannelTimeout,
-    Hello,
-    Link,
-    LinkSettings,
-    link_request,
-)
+from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello, link_request
+from msrpconf.protocols.channel_link import ChannelTimeout, Link, LinkSettings
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import Request, Response
 from tests.services.support import sip

@@ -17,7 +17,8 @@ from msrpconf.conference.settings import ServerSettings
 from msrpconf.dispatch.records import Changes
 from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.channel_address import ChannelAddress
-from msrpconf.protocols.channel_link import Hello, Link
+from msrpconf.protocols.channel_hello import Hello
+from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services import claims, dispatchers
