@@ -15,6 +15,7 @@ from msrpconf.commands.participant import participant
 from msrpconf.commands.pki import pki
 from msrpconf.commands.room import room
 from msrpconf.commands.send import send
+from msrpconf.commands.server import server
 from msrpconf.commands.serving import drain, reload, status, undrain
 from msrpconf.commands.top import top
 from msrpconf.commands.user import user
@@ -31,5 +32,5 @@ def main() -> None:
 
 for _command in (chat, send, put, get, demo, pki):
     main.add_command(_command)
-for _command in (room, participant, status, top, drain, undrain, reload, user):
+for _command in (room, participant, server, status, top, drain, undrain, reload, user):
     main.add_command(_command)

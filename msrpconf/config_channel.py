@@ -161,11 +161,10 @@ class ChannelKeys:
                 " twistd msrpconf-focus and twistd msrpconf-server, or leave the key out"
             )
         if focus and not server:
-            for name, what in (
-                ("management", "whose rooms it manages"),
-                ("presence", "whose rooms are watched, in one process with a focus"),
-            ):
-                if name in self.components:
-                    yield f"[{name}] runs beside [server], {what}; leave it out here"
+            if "presence" in self.components:
+                yield (
+                    "[presence] runs beside [server], whose rooms are watched, in one process with"
+                    " a focus; leave it out here"
+                )
         elif server and not focus and "presence" in self.components:
             yield "[presence] runs where focus and server are in one process; leave it out here"

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
@@ -169,3 +171,30 @@ class ProcessCase(TestCase):
         server = self.start("twistd", "-n", "--pidfile=", "msrpconf", "-c", str(config), *options)
         found = yield server.shows(r"join with: \S*msrpconf chat (\S+)")
         return server, found[1]
+
+    @inlineCallbacks
+    def start_focus_and_server(
+        self, name: str = "chat-1", more: str = ""
+    ) -> Generator[Deferred[Any], Any, tuple[Program, Program]]:
+        """Starts a server called `name` and a focus that is linked to it, by a Unix socket.
+
+        `more` are tables for the focus. Paths of sockets are short.
+        """
+        sockets = Path(mkdtemp(prefix="msrpconf-"))
+        self.addCleanup(rmtree, sockets)
+        control = f"unix:{sockets}/{name}.sock"
+        server, focus = self.directory / f"{name}.toml", self.directory / "focus.toml"
+        server.write_text(
+            f'[server]\nname = "{name}"\nlisten = ["tcp:127.0.0.1:0"]\ncontrol = "{control}"\n'
+            'files = "files"\n'
+        )
+        focus.write_text(
+            f'[sip]\nlisten = ["udp:127.0.0.1:0"]\n[focus]\n[dispatcher]\nservers = ["{control}"]\n'
+            f"{more}"
+        )
+        twistd = "twistd", "-n", "--pidfile="
+        serving = self.start(*twistd, "msrpconf-server", "-c", str(server))
+        yield serving.shows("for dispatchers at ")
+        focusing = self.start(*twistd, "msrpconf-focus", "-c", str(focus))
+        yield focusing.shows(rf"server {name} has 0 rooms")
+        return serving, focusing

@@ -96,3 +96,32 @@ class ManagingTests(ProcessCase):
         yield self.fails("does not answer: No such file or directory", "room", "list")
         self.url = "ftp://x"
         yield self.fails("--url is written as http://127.0.0.1:8080", "top", "--once")
+
+    @inlineCallbacks
+    def test_a_dispatcher(self) -> Story:
+        server, focus = yield self.start_focus_and_server(
+            more='[management]\nlisten = "127.0.0.1:0"\n'
+        )
+        found = yield focus.shows(r"management at (http://[\d.]+:\d+)")
+        self.url = found[1]
+        room = (yield focus.shows(r"msrpconf chat (\S+)"))[1]
+        yield self.says("no rooms", "server", "rooms")
+        agent = UserAgent(reactor, "sip:alice@127.0.0.1")
+        self.addCleanup(agent.stop)
+        yield joined(agent, room)
+        yield server.shows("joined: sip:alice@127.0.0.1")
+        listed = yield self.does("server", "list")
+        self.assertRegex(listed.output, r"chat-1  unix:\S+ +connected +1 +\d+ +1 *\n")
+        yield self.says("state          connected since 2", "server", "show", "chat-1")
+        rooms = yield self.does("server", "rooms", "--server", "chat-1", "--json")
+        (lobby,) = json.loads(rooms.output)
+        self.assertEqual((lobby["server"], lobby["dialogs"]), ("chat-1", 1))
+        self.assertTrue(lobby["uri"].startswith("sip:lobby@127.0.0.1"), lobby)
+        yield self.says("servers      1: 1 connected, 0 draining", "status")
+        yield self.fails("there is no server chat-9", "server", "show", "chat-9")
+        yield self.fails("restart it", "reload")
+        server.signals("KILL")
+        yield focus.shows("server chat-1 at .* lost")
+        yield self.does("status", status=2)
+        shown = yield self.does("server", "show", "chat-1", "--json")
+        self.assertIn(json.loads(shown.output)["state"], ("lost", "given up"))

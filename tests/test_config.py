@@ -487,8 +487,8 @@ class CheckTests(SynchronousTestCase):
         both = f"[focus]\n[server]\ncontrol = {unix}"
         self.refused(both, "[server] control: focus and server of one process need no link")
         self.refused(
-            f"[focus]\n[management]\n[dispatcher]\nservers = [{unix}]",
-            "[management] runs beside [server]",
+            f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]",
+            "[presence] runs beside [server]",
         )
         self.refused(
             f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -12,19 +13,39 @@ from msrpconf.commands.managing import Server, managed
 @click.command()
 @managed
 def status(server: Server) -> None:
-    """Show a server at a glance: whether it is ready, and how much is going on.
+    """Show a server, or a dispatcher, at a glance: whether it is ready, and how much goes on.
 
     The exit status is 0 where it takes people in, else 2.
     """
     found = server.ask("GET", "v1", "status")
-    rooms, people = found["rooms"], found["participants"]
+    which = "dispatcher" if "dispatcher" in found else "server"
     uptime = timedelta(seconds=int(found["uptime"]))
     facts = [
-        ("server", f"{found['server']}, msrpconf {found['version']}"),
+        (which, f"{found[which]}, msrpconf {found['version']}"),
         ("ready", "yes" if found["ready"] else "no"),
         *(("", f"  {reason}") for reason in found["reasons"]),
         ("up", f"{uptime}, since {found['since']}"),
         *(("listening", address) for address in found["listening"]),
+        *(_of_dispatcher(found) if which == "dispatcher" else _of_server(found)),
+    ]
+    server.show(found, [f"{name:<13}{value}" for name, value in facts])
+    if not found["ready"]:
+        raise click.exceptions.Exit(2)
+
+
+def _of_dispatcher(found: dict[str, Any]) -> list[tuple[str, str]]:
+    servers = found["servers"]
+    counts = f"{servers['connected']} connected, {servers['draining']} draining"
+    return [
+        ("servers", f"{servers['total']}: {counts}; {found['given_up']} given up so far"),
+        ("rooms", f"{found['rooms']}"),
+        ("calls", f"{found['dialogs']}"),
+    ]
+
+
+def _of_server(found: dict[str, Any]) -> list[tuple[str, str]]:
+    rooms, people = found["rooms"], found["participants"]
+    return [
         ("database", (found["database"] or "none").removeprefix("database ")),
         ("rooms", f"{rooms['total']}: {rooms['static']} static, {rooms['occupied']} occupied"),
         ("people", f"{people['total']} devices, {people['congested']} congested"),
@@ -32,9 +53,6 @@ def status(server: Server) -> None:
         ("lost copies", f"{found['undelivered']}"),
         ("MSRP octets", f"{found['octets_in']} in, {found['octets_out']} out"),
     ]
-    server.show(found, [f"{name:<13}{value}" for name, value in facts])
-    if not found["ready"]:
-        raise click.exceptions.Exit(2)
 
 
 @click.command()

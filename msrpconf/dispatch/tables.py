@@ -94,6 +94,10 @@ class DispatchTables:
         entry.rooms.clear()
         return lost
 
+    def drop(self, name: str) -> None:
+        """A server that was given up is no more: nothing is known of it."""
+        self.servers.pop(name, None)
+
     # Dialogs.
 
     def learn(self, entry: ServerEntry, changes: Changes) -> list[DialogRecord]:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
 
 from msrpconf.conference.published import PublishedStates
 from msrpconf.config import Config
@@ -33,7 +33,7 @@ from msrpconf.services.dispatchers import DispatcherLinks
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
-from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.management.parts import DispatcherParts, Reloaded, ReloadError
 from msrpconf.services.presence import PresenceService
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
@@ -115,6 +115,7 @@ class ServerApart(MultiService):
             started=lambda: self._started,
             reload=self.reload,
             since=reactor.seconds(),
+            links=self.links,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
 
@@ -237,11 +238,33 @@ class FocusApart(MultiService):
                 lambda request: None,
                 presence_settings(config),
             )
+        self._started = False
+        self.management = self._make_management(reactor)
+        """The HTTP interface; None where the configuration has none."""
+
+    def _make_management(self, reactor: Any) -> ManagementService | None:
+        config = self.config
+        if "management" not in config.components:
+            return None
+        parts = DispatcherParts(
+            reactor=reactor,
+            dispatcher=self.dispatcher,
+            focus=self.focus,
+            listening=lambda: self.listening,
+            started=lambda: self._started,
+            reload=self.reload,
+            since=reactor.seconds(),
+        )
+        return ManagementService(parts, config.management.listen, config.management_token)
 
     @property
     def listening(self) -> list[str]:
         """What listens, as ``sip udp:127.0.0.1:5060``."""
-        return [f"sip {address}" for address in self.focus.listening]
+        management = [] if self.management is None else self.management.listening
+        return [
+            *(f"sip {address}" for address in self.focus.listening),
+            *(f"management {each}" for each in management),
+        ]
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:
@@ -255,6 +278,8 @@ class FocusApart(MultiService):
                 yield self._database.start()
                 if not self.running:
                     return  # stopped meanwhile
+            if self.management is not None:
+                self.management.startService()
             if self.presence is not None:
                 self.presence.startService()
             yield self.focus.startService()
@@ -265,11 +290,13 @@ class FocusApart(MultiService):
             self.dispatcher.startService()
             if self.dispatcher.claims is not None:
                 self.dispatcher.claims.startService()
+            self._started = True
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
         """Close the ports and links. Nobody is sent out: calls and rooms go on."""
         self.running = 0
+        self._started = False
         self.focus.refuse_new()
         if self.dispatcher.claims is not None and self.dispatcher.claims.running:
             self.dispatcher.claims.stopService()
@@ -280,8 +307,14 @@ class FocusApart(MultiService):
         if self.published is not None:
             self.published.stop()
         yield self.focus.stopService()
+        if self.management is not None:
+            yield self.management.stopService()
         if self._database is not None:
             yield self._database.stop()
+
+    def reload(self) -> Deferred[Reloaded]:
+        """The configuration is read at the next start."""
+        return fail(ReloadError("a focus apart reads its configuration at the start: restart it"))
 
 
 Apart = ServerApart | FocusApart

@@ -76,14 +76,18 @@ class DispatcherService(Service):
         self.tables = DispatchTables()
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the server."""
+        self.ends: list[ServerEnd] = []
+        """Our ends of the links to all servers, connected or not."""
+        self.given_up = 0
+        """Servers that have not come back within the grace time, so far."""
         self.own_name = name
         self._reactor = reactor
         self._to_focus = to_focus
         self._grace = grace
         self._settings = settings or LinkSettings()
-        self._ends = [ServerEnd(self, reactor, address, tls) for address in servers]
+        self.ends = [ServerEnd(self, reactor, address, tls) for address in servers]
         self._away: dict[str, IDelayedCall] = {}
-        self._unsettled: set[ChannelAddress] = {end.address for end in self._ends}
+        self._unsettled: set[ChannelAddress] = {end.address for end in self.ends}
         self._settling: IDelayedCall | None = None
         self._held: dict[CallKey, Deferred[None]] = {}
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
@@ -100,7 +104,7 @@ class DispatcherService(Service):
         """Connect to all servers, and go on trying."""
         Service.startService(self)
         self._settling = self._reactor.callLater(self._grace, self._settled)
-        for end in self._ends:
+        for end in self.ends:
             end.start()
 
     @inlineCallbacks
@@ -113,7 +117,7 @@ class DispatcherService(Service):
         self._away.clear()
         self._goodbyes.stop()
         self._publications.stop()
-        yield DeferredList([end.stop() for end in self._ends])
+        yield DeferredList([end.stop() for end in self.ends])
 
     def link(self, end: ServerEnd) -> Link:
         """A link for a new connection to a server."""
@@ -139,6 +143,20 @@ class DispatcherService(Service):
     def taken(self, name: str) -> bool:
         """Whether a server of that name is connected."""
         return name in self.links
+
+    def awaits(self, name: str) -> bool:
+        """Whether a server is away, and may come back with its rooms."""
+        return name in self._away
+
+    @property
+    def held(self) -> int:
+        """Requests that wait, after the start, until it is known where rooms live."""
+        return len(self._held)
+
+    def replaced(self, name: str) -> None:
+        """Where a server was there is another."""
+        if name not in self.links and name not in self._away:
+            self.tables.drop(name)
 
     def link_up(self, link: Link) -> None:
         """A server is connected; it will tell what it has."""
@@ -197,8 +215,11 @@ class DispatcherService(Service):
             grace=self._grace,
             count=len(lost),
         )
+        self.given_up += 1
         self._goodbyes.say(lost)
         self._publications.server_gone(name)
+        if all(end.name != name for end in self.ends):
+            self.tables.drop(name)
 
     # What is known after the start.
 
@@ -274,7 +295,7 @@ class DispatcherService(Service):
         for dialog_id, record in left.items():
             if dialog_id in entry.dialogs:
                 self._farewell(link, record)
-        for end in self._ends:
+        for end in self.ends:
             if end.current is link:
                 self._synced(end.address)
         return request.response(200)

@@ -28,6 +28,7 @@ from msrpconf.conference.leg import Leg
 from msrpconf.dispatch.records import Changes, DialogId, DialogRecord, batches, encode_changes
 from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_counters import LinkCounters
 from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello, link_request
 from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls, is_for
@@ -46,6 +47,9 @@ WAIT = 120.0
 
 MARK = "|"
 """Between a dispatcher's name and its flow, in `Flow` as the server keeps it."""
+
+UNIX = "unix"
+"""The label of all who connect by a Unix socket."""
 
 DRAIN_CHECK = 1.0
 """Seconds until dispatchers know that the server is draining."""
@@ -81,6 +85,8 @@ class DispatcherLinks(Service):
     ) -> None:
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the dispatcher."""
+        self.counters: dict[str, LinkCounters] = {each: LinkCounters() for each in names}
+        """What has passed, by `label`."""
         self.on_up: Callable[[], None] = lambda: None
         """Told when a dispatcher has connected, after it was told all dialogs."""
         self.control = control
@@ -164,6 +170,15 @@ class DispatcherLinks(Service):
             text = "refused: a channel from {host}: {why}{note}"
             self.log.warn(text, host=host, why=visible(why), note=note)
 
+    def label(self, link: Link) -> str:
+        """What the counters call the other side of a link: at a Unix socket names are made up."""
+        return link.peer.name if link.secure and link.peer is not None else UNIX
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a dispatcher."""
+        return len(self._waiting)
+
     # Links: see `LinkOwner`.
 
     def hello(self) -> Hello:
@@ -191,6 +206,9 @@ class DispatcherLinks(Service):
         name = link.peer.name
         before = self.links.get(name)
         self.links[name] = link
+        counted = self.counters.setdefault(self.label(link), LinkCounters())
+        counted.take_over(link.counters)
+        link.counters = counted
         if before is not None:
             before.close("it has connected anew")
         self.log.info("dispatcher {name} at {host} connected", name=name, host=link.address)

@@ -14,6 +14,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_counters import LinkCounters
 from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.channel_tls import ChannelTls, is_for
@@ -47,6 +48,14 @@ class ServerEnd:
     ) -> None:
         self.address = address
         self.current: Link | None = None
+        self.name: str | None = None
+        """What the server that was here last is called; None before the first link."""
+        self.since = 0.0
+        """When the link came up, or was lost, or was first wanted, in seconds of the epoch."""
+        self.error: str | None = None
+        """Why there was no link the last time, and when that was."""
+        self.error_at = 0.0
+        self._before = LinkCounters()
         self._dispatcher = dispatcher
         self._reactor = reactor
         self._tls = tls
@@ -69,8 +78,14 @@ class ServerEnd:
         plain = HostnameEndpoint(self._reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
         return wrapClientTLS(self._tls.client(address.host), plain)
 
+    @property
+    def counters(self) -> LinkCounters:
+        """Of the link that there is, and of all before it."""
+        return self._before if self.current is None else self.current.counters
+
     def start(self) -> None:
         """Connect."""
+        self.since = self._reactor.seconds()
         self._client = _QuietClient(
             self._endpoint(),
             _Links(self._dispatcher, self),
@@ -82,7 +97,14 @@ class ServerEnd:
 
     def _no_way(self, failure: Failure) -> None:
         if self._dispatcher.running:
-            self._say("error", f"no link to {self.address}: {failure.getErrorMessage()}")
+            self._not_connected(failure.getErrorMessage())
+
+    def _not_connected(self, why: str) -> None:
+        self._note(why)
+        self._say("error", f"no link to {self.address}: {why}")
+
+    def _note(self, why: str) -> None:
+        self.error, self.error_at = visible(why), self._reactor.seconds()
 
     def _say(self, level: str, text: str) -> None:
         """A line, unless it is the one before."""
@@ -120,15 +142,24 @@ class ServerEnd:
     def link_up(self, link: Link) -> None:
         """Connected."""
         self.current, self._said, self._attempts = link, None, 0
+        self.since = self._reactor.seconds()
+        link.counters.take_over(self._before)
+        assert link.peer is not None
+        before, self.name = self.name, link.peer.name
         self._dispatcher.link_up(link)
+        if before not in (None, self.name):
+            self._dispatcher.replaced(before)
 
     def link_down(self, link: Link, why: str) -> None:
         """Not any more, or not at all."""
         if self.current is link:
             self.current = None
+            self._before = link.counters
+            self.since = self._reactor.seconds()
+            self._note(why)
             self._dispatcher.link_down(link, why)
         elif self._dispatcher.running:
-            self._say("error", f"no link to {self.address}: {why}")
+            self._not_connected(why)
 
 
 class _Links(Factory):

@@ -18,4 +18,4 @@ class Options(tap.Options):
 
 def makeService(options: Options) -> Service:
     """The service for twistd. Ends the process with status 1 for what cannot be started."""
-    return tap.make_process(options, "focus", "dispatcher", "presence")
+    return tap.make_process(options, "focus", "dispatcher", "presence", "management")

@@ -110,7 +110,7 @@ class DispatchTestCase(SynchronousTestCase):
         """A dispatcher, connected to these servers, or to all."""
         addresses = [server.links._address for server in self.servers.values()]
         self.dispatcher = DispatcherService(self.clock, name, addresses, self.to_focus, grace=GRACE)
-        self.ends = dict(zip(self.servers, self.dispatcher._ends, strict=True))
+        self.ends = dict(zip(self.servers, self.dispatcher.ends, strict=True))
         for end in self.ends.values():
             end.start = lambda: None  # type: ignore[method-assign]
         self.dispatcher.startService()

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from typing import Any
-
-from twisted.internet.defer import Deferred, inlineCallbacks
+from collections.abc import Mapping
 
 from msrpconf import __version__
 from msrpconf.conference.participant import State
 from msrpconf.services.management import views
+from msrpconf.services.management.common_api import CommonApi
 from msrpconf.services.management.http import Answer
-from msrpconf.services.management.metrics import Metrics
-from msrpconf.services.management.openapi import describe
+from msrpconf.services.management.metrics import Metrics, ServerCollector
+from msrpconf.services.management.operations import SERVER
 from msrpconf.services.management.parts import Parts
 from msrpconf.services.management.people_api import PeopleApi
 from msrpconf.services.management.rooms_api import RoomsApi
 from msrpconf.services.management.router import Asked, Function
 
 
-class ServerApi:
+class ServerApi(CommonApi):
     """The operations on the server as a whole; `secured` says whether a token is needed."""
 
+    links = ("/v1/rooms",)
+
     def __init__(self, parts: Parts, secured: bool) -> None:
+        super().__init__(parts, Metrics(ServerCollector(parts)), SERVER, secured)
         self._parts = parts
-        self._metrics = Metrics(parts)
-        self._description = describe(secured)
 
-    def index(self, asked: Asked) -> Answer:
-        """What there is."""
-        links = ("/v1/status", "/v1/rooms", "/metrics", "/healthz", "/readyz", "/openapi.json")
-        return Answer({"name": "msrpconf", "version": __version__, "links": list(links)})
-
-    def openapi(self, asked: Asked) -> Answer:
-        """The description."""
-        return Answer(self._description)
-
-    def metrics(self, asked: Asked) -> Answer:
-        """Prometheus's text."""
-        return Answer(content=self._metrics.text(), content_type=self._metrics.content_type)
-
-    def healthz(self, asked: Asked) -> Answer:
-        """That we answer is all there is to say."""
-        return Answer({"status": "ok", "reasons": []})
-
-    def readyz(self, asked: Asked) -> Answer:
-        """Whether people are taken in."""
-        reasons = self.reasons()
-        status = "not ready" if reasons else "ok"
-        return Answer({"status": status, "reasons": reasons}, 503 if reasons else 200)
-
-    def reasons(self) -> list[str]:
-        """Why nobody new is taken in; empty where they are."""
-        parts = self._parts
-        found = []
-        if not parts.started():
-            found.append("not everything listens yet, or the server is stopping")
+    def _reasons(self) -> list[str]:
+        found, parts = super()._reasons(), self._parts
         if parts.registry.draining:
             found.append("the server is draining: it takes nobody new in until that is undone")
         static = parts.static_rooms
@@ -70,7 +42,7 @@ class ServerApi:
         people = registry.participants()
         rooms = registry.rooms.values()
         tally, traffic = registry.totals(), parts.msrp.traffic
-        reasons = self.reasons()
+        reasons = self._reasons()
         now = parts.reactor.seconds()
         return Answer(
             {
@@ -123,22 +95,13 @@ class ServerApi:
             }
         )
 
-    @inlineCallbacks
-    def reload(self, asked: Asked) -> Generator[Deferred[Any], Any, Answer]:
-        """Read the configuration and the static rooms again."""
-        done = yield self._parts.reload()
-        return Answer(
-            {
-                "changed": list(done.changed),
-                "restart": list(done.restart),
-                "static_rooms": done.static_rooms,
-            }
-        )
-
 
 def functions(parts: Parts, secured: bool) -> Mapping[str, Function]:
     """All functions, by the ids of their operations."""
-    apis = (ServerApi(parts, secured), RoomsApi(parts), PeopleApi(parts))
-    return {
-        name: getattr(api, name) for api in apis for name in dir(api) if not name.startswith("_")
-    }
+    found: dict[str, Function] = {}
+    for api in (ServerApi(parts, secured), RoomsApi(parts), PeopleApi(parts)):
+        found |= {name: getattr(api, name) for name in _IDS if hasattr(api, name)}
+    return found
+
+
+_IDS = [each.id for each in SERVER.operations]

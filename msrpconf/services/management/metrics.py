@@ -6,31 +6,29 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from msrpconf import __version__
 from msrpconf.conference.participant import State
+from msrpconf.services.focus_service import FocusService
+from msrpconf.services.management.families import counter, counters, gauge, gauges
+from msrpconf.services.management.link_metrics import server_link_metrics
 from msrpconf.services.management.parts import Parts
 
 _CLASSES = ("2xx", "3xx", "4xx", "5xx", "6xx", "other")
 
 
 class Metrics:
-    """The metrics of a server, and of the process that it is in."""
+    """The metrics of what `collector` reads, and of the process that it is in."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, collector: Collector) -> None:
         # Our own: what else is in the process, such as another server, has its own too.
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(ServerCollector(parts))
+        self._registry.register(collector)
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
@@ -56,9 +54,11 @@ class ServerCollector(Collector):
         yield from self._rooms()
         yield from self._participants()
         yield from self._messages()
-        yield from self._sip()
+        yield from sip_metrics(self._parts.focus)
         yield from self._database()
-        yield _gauge("start_time_seconds", "When the server was started", self._parts.since)
+        if self._parts.links is not None:
+            yield from server_link_metrics(self._parts.links)
+        yield gauge("start_time_seconds", "When the server was started", self._parts.since)
 
     def _rooms(self) -> Iterable[Metric]:
         registry = self._parts.registry
@@ -67,17 +67,17 @@ class ServerCollector(Collector):
             if room.participants:
                 occupied["static" if room.static else "ad-hoc"] += 1
         present = {"static": registry.static_rooms, "ad-hoc": registry.ad_hoc_rooms}
-        yield _gauges("rooms", "Rooms that are there", "kind", present)
+        yield gauges("rooms", "Rooms that are there", "kind", present)
         in_use = {kind: occupied[kind] for kind in present}
-        yield _gauges("rooms_occupied", "Rooms in which somebody is", "kind", in_use)
+        yield gauges("rooms_occupied", "Rooms in which somebody is", "kind", in_use)
         tally = registry.tally
-        yield _counter("rooms_made", "Rooms that have come into being", tally.rooms_made)
-        yield _counter("rooms_ended", "Rooms that have ended", tally.rooms_ended)
-        yield _gauge("draining", "1 while nobody new is taken in", float(registry.draining))
+        yield counter("rooms_made", "Rooms that have come into being", tally.rooms_made)
+        yield counter("rooms_ended", "Rooms that have ended", tally.rooms_ended)
+        yield gauge("draining", "1 while nobody new is taken in", float(registry.draining))
         invitations = len(self._parts.control.referrals.inviter)
-        yield _gauge("invitations", "Invitations that may come to something", invitations)
+        yield gauge("invitations", "Invitations that may come to something", invitations)
         store = self._parts.control.files.store
-        yield _gauge("files_octets", "Octets of the rooms' files", store.octets)
+        yield gauge("files_octets", "Octets of the rooms' files", store.octets)
 
     def _participants(self) -> Iterable[Metric]:
         registry = self._parts.registry
@@ -91,71 +91,72 @@ class ServerCollector(Collector):
             queued += session.queued
             timers += (each.timer is not None) + (each.congestion_timer is not None)
         by_state = {state.value: count for state, count in states.items()}
-        yield _gauges("participants", "Devices in rooms, by state", "state", by_state)
-        yield _gauge("participants_connected", "Of those, with an MSRP connection", connected)
-        yield _gauge("sessions_congested", "Of those, not reading what they are sent", congested)
-        yield _gauge("queued_octets", "Octets that wait to be sent to participants", queued)
-        yield _gauge("participant_timers", "Timers that wait for participants", timers)
+        yield gauges("participants", "Devices in rooms, by state", "state", by_state)
+        yield gauge("participants_connected", "Of those, with an MSRP connection", connected)
+        yield gauge("sessions_congested", "Of those, not reading what they are sent", congested)
+        yield gauge("queued_octets", "Octets that wait to be sent to participants", queued)
+        yield gauge("participant_timers", "Timers that wait for participants", timers)
         tally = registry.tally
-        yield _counter("joined", "Devices that have come into a room", tally.joined)
+        yield counter("joined", "Devices that have come into a room", tally.joined)
         left = {"left": tally.left, "cancelled": tally.cancelled}
         left["dropped"] = sum(tally.dropped.values())
-        yield _counters("left", "Devices that have gone out of a room, by how", "how", left)
+        yield counters("left", "Devices that have gone out of a room, by how", "how", left)
         dropped = _by_class(tally.dropped)
-        yield _counters("dropped", "Devices sent out, by the status in Reason", "class", dropped)
+        yield counters("dropped", "Devices sent out, by the status in Reason", "class", dropped)
         refused = Counter(tally.refused)
         focus = self._parts.focus
         if focus is not None:
             refused += focus.focus.refusals
         statuses = {str(status): count for status, count in sorted(refused.items())}
-        yield _counters("refused", "SIP requests not served, by status", "status", statuses)
+        yield counters("refused", "SIP requests not served, by status", "status", statuses)
 
     def _messages(self) -> Iterable[Metric]:
         parts = self._parts
         totals = parts.registry.totals()
-        yield _counter("messages", "Messages said to all", totals.messages)
-        yield _counter("private_messages", "Messages said to one", totals.private_messages)
-        yield _counter(
+        yield counter("messages", "Messages said to all", totals.messages)
+        yield counter("private_messages", "Messages said to one", totals.private_messages)
+        yield counter(
             "undelivered", "Copies that did not reach their recipients", totals.undelivered
         )
         traffic = parts.msrp.traffic
-        yield _counter("msrp_octets_in", "Octets of MSRP received", traffic.octets_in)
-        yield _counter("msrp_octets_out", "Octets of MSRP written", traffic.octets_out)
-        yield _counter("deliveries", "Frames of messages written to clients", traffic.frames_out)
-        yield _counter("msrp_refused", "MSRP requests not served", traffic.refused)
-        yield _gauge("msrp_connections", "MSRP connections", len(parts.msrp.connections))
-        yield _gauge("msrp_sessions", "MSRP sessions", len(parts.registry.sessions))
-
-    def _sip(self) -> Iterable[Metric]:
-        focus = self._parts.focus
-        if focus is None:
-            return
-        layer, transport = focus.layer, focus.transport
-        transactions = {"server": layer.server_transactions, "client": layer.client_transactions}
-        yield _gauges("sip_transactions", "SIP transactions, by side", "side", transactions)
-        counters = layer.counters
-        kinds = {
-            "new": counters.requests,
-            "repeated": counters.repetitions,
-            "merged": counters.merged,
-            "overload": counters.overload,
-        }
-        yield _counters("sip_requests", "SIP requests received, by kind", "kind", kinds)
-        answers = {"matched": counters.responses, "unmatched": counters.unmatched}
-        yield _counters("sip_responses", "SIP responses received, by kind", "kind", answers)
-        yield _counter("sip_malformed", "What came for SIP and is none", transport.malformed)
-        yield _gauge("sip_connections", "SIP connections", transport.connections)
+        yield counter("msrp_octets_in", "Octets of MSRP received", traffic.octets_in)
+        yield counter("msrp_octets_out", "Octets of MSRP written", traffic.octets_out)
+        yield counter("deliveries", "Frames of messages written to clients", traffic.frames_out)
+        yield counter("msrp_refused", "MSRP requests not served", traffic.refused)
+        yield gauge("msrp_connections", "MSRP connections", len(parts.msrp.connections))
+        yield gauge("msrp_sessions", "MSRP sessions", len(parts.registry.sessions))
 
     def _database(self) -> Iterable[Metric]:
         static = self._parts.static_rooms
         if static is None:
             return
         up = float(static.away is None)
-        yield _gauge("database_up", "1 while the database answers", up)
-        yield _gauge("database_waiting", "Transactions under way", static.database.waiting)
+        yield gauge("database_up", "1 while the database answers", up)
+        yield gauge("database_waiting", "Transactions under way", static.database.waiting)
         history = static.histories
-        yield _gauge("history_waiting", "Messages that wait to be written", history.waiting)
-        yield _counter("history_lost", "Messages that were not written", history.lost)
+        yield gauge("history_waiting", "Messages that wait to be written", history.waiting)
+        yield counter("history_lost", "Messages that were not written", history.lost)
+
+
+def sip_metrics(focus: FocusService | None) -> Iterable[Metric]:
+    """Of a focus, None for no metrics."""
+    if focus is None:
+        return
+    layer, transport = focus.layer, focus.transport
+    transactions = {"server": layer.server_transactions, "client": layer.client_transactions}
+    yield gauges("sip_transactions", "SIP transactions, by side", "side", transactions)
+    tally = layer.counters
+    kinds = {
+        "new": tally.requests,
+        "repeated": tally.repetitions,
+        "merged": tally.merged,
+        "overload": tally.overload,
+    }
+    yield counters("sip_requests", "SIP requests received, by kind", "kind", kinds)
+    answers = {"matched": tally.responses, "unmatched": tally.unmatched}
+    yield counters("sip_responses", "SIP responses received, by kind", "kind", answers)
+    yield counter("sip_malformed", "What came for SIP and is none", transport.malformed)
+    yield gauge("sip_connections", "SIP connections", transport.connections)
 
 
 def _by_class(statuses: Mapping[int, int]) -> dict[str, int]:
@@ -165,25 +166,3 @@ def _by_class(statuses: Mapping[int, int]) -> dict[str, int]:
         name = f"{status // 100}xx"
         found[name if name in found else "other"] += count
     return found
-
-
-def _gauge(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"msrpconf_{name}", about, value)
-
-
-def _counter(name: str, about: str, value: float) -> Metric:
-    return CounterMetricFamily(f"msrpconf_{name}", about, value)
-
-
-def _gauges(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"msrpconf_{name}", about, labels=(label,))
-    for each, value in values.items():
-        family.add_metric((each,), value)
-    return family
-
-
-def _counters(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(f"msrpconf_{name}", about, labels=(label,))
-    for each, value in values.items():
-        family.add_metric((each,), value)
-    return family

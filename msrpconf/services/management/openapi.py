@@ -8,9 +8,9 @@ from typing import Any
 
 from msrpconf import __version__
 from msrpconf.services.management.http import JSON, MAX_BODY
-from msrpconf.services.management.operations import OPERATIONS, Operation
+from msrpconf.services.management.operations import SERVER, Interface, Operation
 from msrpconf.services.management.problem import TYPE
-from msrpconf.services.management.schemas import SCHEMAS, ref
+from msrpconf.services.management.schemas import ref
 
 MERGE_PATCH = "application/merge-patch+json"
 TEXT = "text/plain"
@@ -19,37 +19,38 @@ _PATHS = {
     "room": "the room's URI, percent-encoded or not; sip: may be left out",
     "who": "a user's URI, or the id of one device",
     "user": "a user's URI, or *@example.com for everybody of a domain",
+    "server": "[server] name, or the address that it is wanted at",
 }
 _EXAMPLES = {
     "room": "sip:lobby@example.com",
     "who": "sip:alice@example.com",
     "user": "sip:alice@example.com",
+    "server": "chat-1",
 }
 
 _DESCRIPTION = f"""\
-Rooms, who is in them, and the server that they are on.
-
 A body is JSON, {MAX_BODY} octets at most, with Content-Type: {JSON}. What cannot be had is said
 in {TYPE} (RFC 9457), whose `detail` says what is wrong and what would be right. Where a token is
 configured, each request has it, but those for health.
 """
 
 
-def describe(secured: bool = True) -> dict[str, Any]:
-    """The description; `secured` says whether a token is needed."""
+def describe(secured: bool = True, interface: Interface = SERVER) -> dict[str, Any]:
+    """The description of an interface; `secured` says whether a token is needed."""
     paths: dict[str, dict[str, Any]] = {}
-    for each in OPERATIONS:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
+    for each in interface.operations:
+        described = _operation(each, interface)
+        paths.setdefault(each.path, {})[each.method.lower()] = described
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "msrpconf",
             "version": __version__,
-            "description": _DESCRIPTION,
+            "description": f"{interface.about}\n\n{_DESCRIPTION}",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "components": {"schemas": SCHEMAS},
+        "components": {"schemas": interface.schemas},
     }
     if secured:
         schemes = {"token": {"type": "http", "scheme": "bearer"}}
@@ -58,7 +59,7 @@ def describe(secured: bool = True) -> dict[str, Any]:
     return document
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, interface: Interface) -> dict[str, Any]:
     names = re.findall(r"\{(\w+)\}", operation.path)
     parameters = [
         {
@@ -83,7 +84,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "responses": _responses(operation),
+        "responses": _responses(operation, interface),
     }
     if parameters:
         described["parameters"] = parameters
@@ -97,10 +98,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation, interface: Interface) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.answer is not None:
-        schema = ref(operation.answer) if operation.answer in SCHEMAS else {"type": "object"}
+        known = operation.answer in interface.schemas
+        schema = ref(operation.answer) if known else {"type": "object"}
         success["content"] = {JSON: {"schema": schema}}
     elif operation.status != 204:
         success["content"] = {TEXT: {"schema": {"type": "string"}}}

@@ -1,10 +1,10 @@
-"""Everything that can be asked: the router and the OpenAPI description are made from this table."""
+"""What can be asked of a server: router and OpenAPI description are made from this table."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from msrpconf.services.management.schemas import MAX_LIMIT, Schema, text
+from msrpconf.services.management.schemas import MAX_LIMIT, SCHEMAS, Schema, text
 
 
 @frozen
@@ -40,6 +40,15 @@ class Operation:
         return tuple(self.path.removeprefix("/").split("/"))
 
 
+@frozen
+class Interface:
+    """All that can be asked of one kind of process; `about` says what it is about."""
+
+    operations: tuple[Operation, ...]
+    schemas: dict[str, Schema]
+    about: str
+
+
 LIMIT = Query(
     "limit",
     {
@@ -53,9 +62,7 @@ LIMIT = Query(
 )
 AFTER = Query("after", text("`next` of the page before", maxLength=1000))
 
-_ROOM = "/v1/rooms/{room}"
-
-OPERATIONS = (
+COMMON = (
     Operation("index", "GET", "/", "What there is", "Index"),
     Operation("openapi", "GET", "/openapi.json", "This description", "OpenAPI"),
     Operation("healthz", "GET", "/healthz", "Whether the process answers", "Health", open=True),
@@ -69,10 +76,6 @@ OPERATIONS = (
         open=True,
     ),
     Operation("metrics", "GET", "/metrics", "Metrics for Prometheus"),
-    Operation("status", "GET", "/v1/status", "The server at a glance", "Status"),
-    Operation("drain", "PUT", "/v1/drain", "Take nobody new in; who is in stays", "Drain"),
-    Operation("undrain", "DELETE", "/v1/drain", "Take people in again", "Drain"),
-    Operation("drained", "GET", "/v1/drain", "How many are still in", "Drain"),
     Operation(
         "reload",
         "POST",
@@ -81,6 +84,17 @@ OPERATIONS = (
         "Reloaded",
         errors=(409, 503),
     ),
+)
+"""What every process answers that is managed."""
+
+_ROOM = "/v1/rooms/{room}"
+
+OPERATIONS = (
+    *COMMON,
+    Operation("status", "GET", "/v1/status", "The server at a glance", "Status"),
+    Operation("drain", "PUT", "/v1/drain", "Take nobody new in; who is in stays", "Drain"),
+    Operation("undrain", "DELETE", "/v1/drain", "Take people in again", "Drain"),
+    Operation("drained", "GET", "/v1/drain", "How many are still in", "Drain"),
     Operation(
         "rooms",
         "GET",
@@ -226,3 +240,5 @@ OPERATIONS = (
         errors=(404, 503),
     ),
 )
+
+SERVER = Interface(OPERATIONS, SCHEMAS, "Rooms, who is in them, and the server that they are on.")

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.protocols.msrp.connection import MsrpFactory
+from msrpconf.services.dispatcher import DispatcherService
+from msrpconf.services.dispatchers import DispatcherLinks
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.static_rooms import StaticRoomService
 
@@ -51,8 +53,23 @@ class Parts:
     reload: Callable[[], Deferred[Reloaded]]
     since: float = field(default=0.0)
     """When the process was started, in seconds of the epoch."""
+    links: DispatcherLinks | None = None
+    """The links to dispatchers, of a server apart."""
 
     @property
     def registry(self) -> ConferenceRegistry:
         """The rooms, and who is in them."""
         return self.control.registry
+
+
+@frozen
+class DispatcherParts:
+    """A process with a dispatcher, as the management interface sees it; see `Parts`."""
+
+    reactor: Any
+    dispatcher: DispatcherService
+    focus: FocusService | None
+    listening: Callable[[], list[str]]
+    started: Callable[[], bool]
+    reload: Callable[[], Deferred[Reloaded]]
+    since: float = field(default=0.0)

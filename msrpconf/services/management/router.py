@@ -17,10 +17,10 @@ from msrpconf.conference.static import StaticRoomError
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.http import JSON, Answer, Call, decode
 from msrpconf.services.management.openapi import MERGE_PATCH
-from msrpconf.services.management.operations import OPERATIONS, Operation
+from msrpconf.services.management.operations import SERVER, Interface, Operation
 from msrpconf.services.management.parts import ReloadError
 from msrpconf.services.management.problem import Problem
-from msrpconf.services.management.schemas import SCHEMAS, Schema, ref
+from msrpconf.services.management.schemas import Schema, ref
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomChanged, RoomExists
 
 _STATUS: dict[type[Exception], int] = {
@@ -51,12 +51,15 @@ Function = Callable[[Asked], Any]
 class Router:
     """Lets in whom `guard` lets in, and has the functions, by their operations' ids, answer."""
 
-    def __init__(self, guard: Guard, functions: Mapping[str, Function]) -> None:
+    def __init__(
+        self, guard: Guard, functions: Mapping[str, Function], interface: Interface = SERVER
+    ) -> None:
+        operations, components = interface.operations, {"schemas": interface.schemas}
         self._guard = guard
-        self._routes = [(each, functions[each.id]) for each in OPERATIONS]
+        self._routes = [(each, functions[each.id]) for each in operations]
         self._bodies = {
-            name: Draft202012Validator({**ref(name), "components": {"schemas": SCHEMAS}})
-            for name in {each.body for each in OPERATIONS if each.body is not None}
+            name: Draft202012Validator({**ref(name), "components": components})
+            for name in {each.body for each in operations if each.body is not None}
         }
 
     def __call__(self, call: Call) -> Answer | Deferred[Answer]:

@@ -14,9 +14,11 @@ from twisted.python.failure import Failure
 
 from msrpconf.listen import ListenAddress
 from msrpconf.services.management.api import functions
+from msrpconf.services.management.dispatcher_api import dispatcher_functions
+from msrpconf.services.management.dispatcher_operations import DISPATCHER
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.http import ManagementFactory
-from msrpconf.services.management.parts import Parts
+from msrpconf.services.management.parts import DispatcherParts, Parts
 from msrpconf.services.management.router import Router
 
 
@@ -29,13 +31,19 @@ class ManagementService(Service):
 
     name = "msrpconf-management"
 
-    def __init__(self, parts: Parts, listen: ListenAddress, token: str | None = None) -> None:
+    def __init__(
+        self, parts: Parts | DispatcherParts, listen: ListenAddress, token: str | None = None
+    ) -> None:
         if token is None and not listen.local:
             raise ValueError(f"{listen}: a token is needed where other hosts can ask")
         self._reactor = parts.reactor
         self._listen = listen
         guard = Guard(token, listen.path is None and listen.local)
-        router = Router(guard, functions(parts, token is not None))
+        secured = token is not None
+        if isinstance(parts, Parts):
+            router = Router(guard, functions(parts, secured))
+        else:
+            router = Router(guard, dispatcher_functions(parts, secured), DISPATCHER)
         self.factory = ManagementFactory(router, parts.reactor)
         self._port: Any = None
 

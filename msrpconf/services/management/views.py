@@ -14,6 +14,7 @@ from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.conference.static import StaticRoom
 from msrpconf.overrides import write_overrides
+from msrpconf.services.servers_seen import CONNECTED, SeenServer
 
 Document = dict[str, Any]
 
@@ -102,4 +103,40 @@ def message(said: Said) -> Document:
         "content_type": said.content_type,
         "octets": len(said.content),
         "text": said.content.decode("utf-8", "replace") if is_text else None,
+    }
+
+
+def server(each: SeenServer) -> Document:
+    """A server, as a dispatcher sees it."""
+    end, entry, link, counters = each.end, each.entry, each.link, each.counters
+    pinged = None if link is None else link.pinged
+    return {
+        "name": each.name,
+        "address": each.address,
+        "state": each.state,
+        "since": None if end is None else time(end.since),
+        "draining": entry is not None and entry.draining,
+        "capacity": 0 if entry is None else entry.capacity,
+        "rooms": 0 if entry is None else len(entry.rooms),
+        "dialogs": 0 if entry is None else len(entry.dialogs),
+        "waiting": 0 if link is None else link.waiting,
+        "handling": 0 if link is None else link.handling,
+        "queued_octets": 0 if link is None else link.queued,
+        "pinged": None if pinged is None else time(pinged),
+        "round_trip": None if link is None else link.round_trip,
+        "error": None if end is None else end.error,
+        "error_at": None if end is None or end.error is None else time(end.error_at),
+        "connects": counters.connects,
+        "octets_in": counters.octets_in,
+        "octets_out": counters.octets_out,
+    }
+
+
+def placed_room(room: str, each: SeenServer) -> Document:
+    """A room, and the server that it is on."""
+    return {
+        "uri": room,
+        "server": each.name,
+        "connected": each.state == CONNECTED,
+        "dialogs": 0 if each.entry is None else each.entry.rooms[room],
     }

@@ -50,35 +50,10 @@ def read_reply(octets: bytes) -> Reply:
     return Reply(int(status.split()[1]), headers, body)
 
 
-class ManagementTestCase(ControlTestCase):
-    """A server, its people, and an operator who sends HTTP to it."""
+class Operator:
+    """Sends HTTP to what `factory` serves."""
 
-    token: str | None = None
-    local = True
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.msrp = MsrpFactory(self.registry.sessions, self.clock)
-        self.started = True
-        self.reloaded: Deferred[Reloaded] = succeed(Reloaded())
-        self.static_rooms: StaticRoomService | None = None
-        self.serve()
-
-    def serve(self) -> None:
-        """Make the interface, anew."""
-        self.parts = Parts(
-            reactor=self.clock,
-            control=self.control,
-            msrp=self.msrp,
-            focus=None,
-            static_rooms=self.static_rooms,
-            listening=lambda: ["sip udp:192.0.2.1:5060"],
-            started=lambda: self.started,
-            reload=lambda: self.reloaded,
-        )
-        guard = Guard(self.token, self.local)
-        router = Router(guard, functions(self.parts, self.token is not None))
-        self.factory = ManagementFactory(router, self.clock)
+    factory: ManagementFactory
 
     def send(self, octets: bytes) -> bytes:
         """Send octets on a connection; all that comes back."""
@@ -117,12 +92,43 @@ class ManagementTestCase(ControlTestCase):
     def get(self, path: str) -> Any:
         """The JSON of what is there."""
         reply = self.ask("GET", path)
-        self.assertEqual(reply.status, 200, reply.body)
+        assert reply.status == 200, reply.body
         return reply.json
 
     def refused(self, reply: Reply, status: int, detail: str) -> None:
         """`reply` is a problem that says so."""
-        self.assertEqual(reply.status, status, reply.body)
-        self.assertEqual(reply.headers["content-type"], "application/problem+json")
-        self.assertEqual(reply.json["status"], status)
-        self.assertIn(detail, reply.detail)
+        assert reply.status == status, reply.body
+        assert reply.headers["content-type"] == "application/problem+json", reply.headers
+        assert reply.json["status"] == status, reply.body
+        assert detail in reply.detail, reply.detail
+
+
+class ManagementTestCase(Operator, ControlTestCase):
+    """A server, its people, and an operator who sends HTTP to it."""
+
+    token: str | None = None
+    local = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.msrp = MsrpFactory(self.registry.sessions, self.clock)
+        self.started = True
+        self.reloaded: Deferred[Reloaded] = succeed(Reloaded())
+        self.static_rooms: StaticRoomService | None = None
+        self.serve()
+
+    def serve(self) -> None:
+        """Make the interface, anew."""
+        self.parts = Parts(
+            reactor=self.clock,
+            control=self.control,
+            msrp=self.msrp,
+            focus=None,
+            static_rooms=self.static_rooms,
+            listening=lambda: ["sip udp:192.0.2.1:5060"],
+            started=lambda: self.started,
+            reload=lambda: self.reloaded,
+        )
+        guard = Guard(self.token, self.local)
+        router = Router(guard, functions(self.parts, self.token is not None))
+        self.factory = ManagementFactory(router, self.clock)

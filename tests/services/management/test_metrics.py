@@ -15,7 +15,7 @@ from msrpconf.config import Config
 from msrpconf.protocols.msrp.connection import MsrpFactory
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.services.compose import make_service
-from msrpconf.services.management.metrics import Metrics
+from msrpconf.services.management.metrics import Metrics, ServerCollector
 from msrpconf.services.management.parts import Parts
 from tests.conference.support import cpim
 from tests.processes import ROOT
@@ -139,7 +139,9 @@ class DashboardTests(SynchronousTestCase):
         )
         names = {
             sample.name
-            for family in text_string_to_metric_families(Metrics(parts).text().decode())
+            for family in text_string_to_metric_families(
+                Metrics(ServerCollector(parts)).text().decode()
+            )
             for sample in family.samples
         }
         dashboard = json.loads(DASHBOARD.read_text("utf-8"))

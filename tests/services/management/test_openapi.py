@@ -13,10 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.overrides import write_overrides
+from msrpconf.services.management.dispatcher_operations import DISPATCHER
 from msrpconf.services.management.openapi import describe
-from msrpconf.services.management.operations import OPERATIONS
+from msrpconf.services.management.operations import SERVER
 from msrpconf.services.management.schemas import SCHEMAS, SETTINGS
-from tests.processes import ProcessCase
+from tests.processes import ProcessCase, Program
 
 Story = Generator[Deferred[Any], Any, None]
 
@@ -33,7 +34,7 @@ url = "sqlite://"
 
 class DescriptionTests(SynchronousTestCase):
     def test_the_schemas_are_schemas(self) -> None:
-        for name, schema in SCHEMAS.items():
+        for name, schema in (*SCHEMAS.items(), *DISPATCHER.schemas.items()):
             try:
                 Draft202012Validator.check_schema(schema)
             except SchemaError as error:
@@ -46,8 +47,9 @@ class DescriptionTests(SynchronousTestCase):
             Draft202012Validator(SETTINGS[name]).validate(value)
 
     def test_operations_are_named_once(self) -> None:
-        self.assertEqual(len({each.id for each in OPERATIONS}), len(OPERATIONS))
-        self.assertEqual(len({(each.method, each.path) for each in OPERATIONS}), len(OPERATIONS))
+        for each in (SERVER.operations, DISPATCHER.operations):
+            self.assertEqual(len({one.id for one in each}), len(each))
+            self.assertEqual(len({(one.method, one.path) for one in each}), len(each))
 
     def test_a_token_is_said_to_be_needed_where_it_is(self) -> None:
         self.assertNotIn("security", describe(secured=False))
@@ -66,6 +68,16 @@ class SchemathesisTests(ProcessCase):
         What is generated is the same each time, and bounded.
         """
         server, _ = yield self.start_server(settings=SETTINGS_OF_SERVER)
+        yield self.checked(server, r"\d{3,} generated")
+
+    @inlineCallbacks
+    def test_a_dispatcher_is_as_described(self) -> Story:
+        _, focus = yield self.start_focus_and_server(more='[management]\nlisten = "127.0.0.1:0"\n')
+        yield self.checked(focus, r"\d{2,} generated")
+
+    @inlineCallbacks
+    def checked(self, server: Program, generated: str) -> Story:
+        """Ask for all that `server` describes, and end it."""
         found = yield server.shows(r"management at (http://\S+?):? ")
         checker = self._spawn(
             "schemathesis",
@@ -84,7 +96,7 @@ class SchemathesisTests(ProcessCase):
         )
         yield checker.ended
         self.assertEqual(checker.status, 0, str(checker))
-        self.assertRegex(checker.output, r"\d{3,} generated")
+        self.assertRegex(checker.output, generated)
         self.assertNotIn("Traceback", server.output)
         server.signals("TERM")
         yield server.ends()
