@@ -20,6 +20,8 @@ from twisted.logger import Logger
 
 from msrpconf.visible import visible
 
+__all__ = ["KINDS", "Tracer", "describe", "parse_trace", "write_to_log"]
+
 KINDS = frozenset({"sip", "msrp"})
 """What can be traced."""
 

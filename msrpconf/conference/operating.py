@@ -28,6 +28,18 @@ from msrpconf.protocols.sip.headers import NameAddr, Reason
 from msrpconf.protocols.sip.refer import ReferTo
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
 
+__all__ = [
+    "CannotBeDone",
+    "NotThere",
+    "announce",
+    "close",
+    "find_room",
+    "invite",
+    "mute",
+    "participants_named",
+    "remove",
+]
+
 REMOVED = Reason("SIP", 200, "Removed by the operator")
 CLOSED = Reason("SIP", 200, "The room was closed by the operator")
 

@@ -19,6 +19,10 @@ from msrpconf.protocols.msrp.connection import session_id
 from msrpconf.protocols.msrp.session import Refusal, Session
 from msrpconf.protocols.sip.message import Request
 
+__all__ = [
+    "ConferenceRegistry",
+]
+
 DialogId = tuple[str, str, str | None]
 """Call-ID, our tag, the peer's tag (RFC 3261 §12)."""
 

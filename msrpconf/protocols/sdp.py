@@ -17,6 +17,16 @@ from attrs import frozen
 
 from msrpconf.protocols.text import shown
 
+__all__ = [
+    "MAX_MEDIA",
+    "MAX_SDP",
+    "Connection",
+    "MediaDescription",
+    "Origin",
+    "SdpError",
+    "SessionDescription",
+]
+
 #: The longest description that is read, in octets.
 MAX_SDP = 65536
 #: The most media descriptions that are read in one session description.

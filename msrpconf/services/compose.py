@@ -42,6 +42,8 @@ from msrpconf.services.watch_policy import RuledWatchPolicy
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
 
+__all__ = ["ConferenceService", "Trace", "make_service"]
+
 log = Logger()
 
 PUBLISH_TIMEOUT = 2.0

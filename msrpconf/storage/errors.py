@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["DatabaseError", "NoSuchRoom", "RoomChanged", "RoomExists"]
+
 
 class DatabaseError(Exception):
     """The database cannot be used; the text says which one, without its password, and why."""

@@ -30,6 +30,20 @@ from attrs import frozen
 from msrpconf.protocols.msrp.errors import MsrpSyntaxError
 from msrpconf.protocols.text import shown
 
+__all__ = [
+    "MAX_HEAD",
+    "MAX_HEADERS",
+    "MAX_OFFSET",
+    "ByteRange",
+    "Continuation",
+    "Event",
+    "FrameParser",
+    "Head",
+    "MsrpSyntaxError",
+    "encode",
+    "encode_response",
+]
+
 MAX_HEAD = 16384
 """Octets that a start line and headers may take together."""
 

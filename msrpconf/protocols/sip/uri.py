@@ -15,6 +15,14 @@ from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.grammar import Parameters, get_parameter
 from msrpconf.protocols.text import shown
 
+__all__ = [
+    "URI",
+    "OtherURI",
+    "SipURI",
+    "TelURI",
+    "parse_uri",
+]
+
 _USER_SAFE = "&=+$,;?/"
 _PASSWORD_SAFE = "&=+$,"
 _PARAMETER_SAFE = "[]/:&+$"
