@@ -26,6 +26,7 @@ class PresenceConfig:
     """`[presence]`: who is told of what happens in rooms, and how often.
 
     - `interval`: seconds from one NOTIFY of a subscription to the next, at least.
+    - `winfo_interval`: the same for who is told who watches.
     - `partial`: whether a NOTIFY says what has changed, or everything.
     - `max_octets`: octets of a document; who watches a larger room is told how many are there.
     - `expires`: seconds of a subscription or publication whose user agent does not say.
@@ -33,9 +34,12 @@ class PresenceConfig:
     - `max_subscriptions`: subscriptions at one time.
     - `max_room_subscriptions`: those to one room.
     - `max_watcher_subscriptions`: those of one user.
+    - `waiting`: seconds for which it is known who asked to watch and was not decided about.
+    - `max_room_waiting`: how many of them in one room.
     """
 
     interval: float = key(1.0, _interval)
+    winfo_interval: float = key(5.0, _interval)
     partial: bool = key(True, values.boolean)
     expires: int = key(3600, values.count)
     min_expires: int = key(60, values.count)
@@ -44,6 +48,8 @@ class PresenceConfig:
     max_subscriptions: int = key(20_000, values.count)
     max_room_subscriptions: int = key(5_000, values.count)
     max_watcher_subscriptions: int = key(100, values.count)
+    waiting: float = key(604_800.0, values.seconds)
+    max_room_waiting: int = key(100, values.count)
 
     @property
     def problems(self) -> Iterable[str]:

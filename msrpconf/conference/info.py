@@ -33,6 +33,7 @@ from msrpconf.conference.info_values import (
 )
 from msrpconf.conference.invitation import Invitation, InvitationState
 from msrpconf.conference.participant import State
+from msrpconf.conference.roles import Role
 from msrpconf.conference.states import Change
 from msrpconf.protocols import conference_info as xml
 from msrpconf.protocols.conference_info import ConferenceState, Endpoint, Execution, User
@@ -128,6 +129,13 @@ class RoomInfo:
         # Also by another of their URIs, but only one that somebody vouches for.
         return any(
             each.state is State.JOINED and key in each.identity.proven
+            for each in (*room.devices_of(key), *room.addressed(key))
+        )
+
+    def has_owner(self, key: str) -> bool:
+        room = self._room
+        return any(
+            each.state is State.JOINED and key in each.identity.proven and each.role is Role.OWNER
             for each in (*room.devices_of(key), *room.addressed(key))
         )
 

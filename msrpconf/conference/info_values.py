@@ -16,9 +16,9 @@ from msrpconf.protocols.conference_info import (
     Media,
     MediaEntry,
     UriEntry,
-    as_uri,
 )
 from msrpconf.protocols.sip.uri import URI, SipURI
+from msrpconf.protocols.xml_writing import as_uri
 
 if TYPE_CHECKING:
     from msrpconf.conference.participant import Participant

@@ -200,6 +200,11 @@ def may_edit_documents(room: Room, user: Identity) -> Denied | None:
     return _at_least(room, user, Role.OWNER, "say who may watch the room")
 
 
+def may_see_watchers(room: Room, user: Identity) -> Denied | None:
+    """Whether `user` may be told who watches the room, or asks to: who may decide about it."""
+    return _at_least(room, user, Role.OWNER, "see who watches the room")
+
+
 def may_end(room: Room, user: Identity) -> Denied | None:
     """Whether `user` may end the room for all; a static room is the operator's to end."""
     if room.static:

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.roles import Role
 from msrpconf.conference.states import Change, ConferenceInfo, Watcher
 from msrpconf.protocols import conference_info as xml
 from msrpconf.protocols.conference_info import (
@@ -33,6 +34,7 @@ from msrpconf.protocols.sip.grammar import is_token
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.protocols.xml import XmlError
+from msrpconf.protocols.xml_writing import as_uri
 from msrpconf.visible import visible
 
 log = Logger()
@@ -68,6 +70,7 @@ class PublishedConference:
         self._state = ConferenceState()
         self._users: dict[str, _Kept] = {}
         self._present: set[str] = set()
+        self._owners: set[str] = set()
 
     def full(self, version: int) -> bytes:
         users = xml.users_element(each.octets for each in self._users.values())
@@ -90,6 +93,9 @@ class PublishedConference:
     def has_user(self, key: str) -> bool:
         return key in self._present
 
+    def has_owner(self, key: str) -> bool:
+        return key in self._owners
+
     def _about(self) -> tuple[bytes, ...]:
         return (
             xml.description_element(self._description),
@@ -106,13 +112,14 @@ class PublishedConference:
         before = self._users
         self._users = {}
         self._present = set()
+        self._owners = set()
         changed = []
         told = () if document.users is None else document.users.users
         for part in told:
             user = part.user
             if part.state == "deleted":
                 continue
-            entity = xml.as_uri(user.entity)
+            entity = as_uri(user.entity)
             kept = before.get(entity)
             if kept is None or kept.user != user:
                 changed.append(entity)
@@ -120,6 +127,8 @@ class PublishedConference:
             self._users[entity] = kept
             if user.is_present:
                 self._present.add(_key(user.entity))
+                if Role.OWNER.text in user.roles:
+                    self._owners.add(_key(user.entity))
         description = document.description or Description()
         host, state = document.host or Host(), document.conference_state or ConferenceState()
         change = Change(

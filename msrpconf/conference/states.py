@@ -87,6 +87,9 @@ class ConferenceInfo(Protocol):
         not for telling anybody.
         """
 
+    def has_owner(self, key: str) -> bool:
+        """The same of users who are there as owners of it."""
+
 
 Watcher = Callable[[str, ConferenceInfo, Change | None], None]
 """Told of a conference's key, its state, and what has changed; None: it has ended."""

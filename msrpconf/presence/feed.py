@@ -48,6 +48,7 @@ class Feed:
     """One thing that is watched, by its subscriptions; `source` is None when it is no more."""
 
     __slots__ = (
+        "_age",
         "_begin",
         "_full_size",
         "_later",
@@ -78,6 +79,7 @@ class Feed:
         self._later: list[Any] = []
         self._templates: dict[object, Template] = {}
         self._full_size = 0
+        self._age = float("-inf")
 
     @property
     def position(self) -> int:
@@ -93,6 +95,12 @@ class Feed:
         self._log.append(change)
         self._later = []
         self._templates.clear()
+
+    def grow_old(self, now: float) -> None:
+        """Make documents anew that tell of time; `now` is in seconds of the clock."""
+        if self.package.ages and now - self._age >= 1.0:
+            self._age = now
+            self._templates.clear()
 
     def forget_before(self, mark: int) -> None:
         """Nobody has a mark below this one any more."""
@@ -124,7 +132,7 @@ class Feed:
             self._full_size = template.size
         elif isinstance(kind, int):
             template = Template(source.partial(self._since(kind), _PLACE))
-            if template.size > self._full_size:
+            if template.size > self._full_size and not self.package.always_partial:
                 # RFC 6446 §5.5.1: what is no smaller than the whole is sent as the whole.
                 full = self.document(None, Decision.ALLOW)
                 if full.size <= template.size:

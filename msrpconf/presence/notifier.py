@@ -33,6 +33,9 @@ from msrpconf.visible import visible
 
 Hook = Callable[[Subscription], None]
 
+FETCHED = "fetched"
+"""The event of who has asked once."""
+
 MAX_RETRY_AFTER = 600.0
 """Seconds that a watcher may put off a NOTIFY."""
 
@@ -41,7 +44,8 @@ class Notifier:
     """All subscriptions. `clock` keeps time, `send` sends.
 
     `on_begun`, `on_refreshed` and `on_ended` are told of subscriptions; ended is one when it
-    leaves the tables, before its last NOTIFY.
+    leaves the tables, before its last NOTIFY. `on_event` is told of what brings them into
+    another state, by the names of RFC 3857 §4.7.1, and of `FETCHED`.
     """
 
     log = Logger()
@@ -51,6 +55,7 @@ class Notifier:
         self.on_begun: Hook = _ignore
         self.on_refreshed: Hook = _ignore
         self.on_ended: Hook = _ignore
+        self.on_event: Callable[[Subscription, str], None] = lambda subscription, event: None
         self._clock = clock
         self._table = SubscriptionTable()
         self._schedule = Schedule(clock, self._tick, self._wake)
@@ -89,11 +94,17 @@ class Notifier:
         """The feed of what is watched, for a subscription that is about to begin."""
         return self._table.feed_of(package, key, source)
 
+    def source(self, package: str, key: str) -> Source | None:
+        """What is watched; None while nobody does."""
+        feed = self._table.feed(package, key)
+        return None if feed is None else feed.source
+
     def begin(self, subscription: Subscription) -> None:
         """Have one more subscription, and tell it everything at once."""
         self._table.add(subscription)
         self._log("watching", subscription)
         self.on_begun(subscription)
+        self.on_event(subscription, "subscribe")
         self.tell(subscription)
         self._plan(subscription)
 
@@ -113,7 +124,7 @@ class Notifier:
         """Tell that it is over, for a `reason` of RFC 6665 §4.2.2; `why` is for our log."""
         if subscription.ending is not None or subscription.over:
             return
-        self._remove(subscription, why)
+        self._remove(subscription, why, reason)
         subscription.ending = f"reason={reason}"
         subscription.forced = False
         self._last_words.add(subscription)
@@ -124,21 +135,23 @@ class Notifier:
         subscription.ending = "reason=timeout"
         self._last_words.add(subscription)
         self.tell(subscription)
+        self.on_event(subscription, FETCHED)
 
     def restore(self, subscription: Subscription) -> None:
         """Have a subscription again that was here before a restart."""
         self.begin(subscription)
 
-    def _remove(self, subscription: Subscription, why: str) -> None:
+    def _remove(self, subscription: Subscription, why: str, event: str) -> None:
         self._table.remove(subscription)
         self._log(f"watching no more: {why}", subscription)
         self.on_ended(subscription)
+        self.on_event(subscription, event)
 
     def _drop(self, subscription: Subscription, why: str) -> None:
         """Who does not take a NOTIFY has no subscription any more (RFC 6665 §4.2.2)."""
         subscription.over = True
         if subscription.ending is None:
-            self._remove(subscription, why)
+            self._remove(subscription, why, "timeout")
         else:
             self._log(f"the last NOTIFY failed: {why}", subscription)
         self._said(subscription)
@@ -179,26 +192,32 @@ class Notifier:
             # There is no way back to pending: who subscribes again will be.
             self.end(subscription, "deactivated", "has to be allowed again")
             return False
-        return subscription.decided(decision)
+        was_pending = subscription.pending
+        changed = subscription.decided(decision)
+        if was_pending and changed:
+            subscription.cause = "approved"
+            self.on_event(subscription, "approved")
+        return changed
 
     # When.
 
     def _arm(self, feed: Feed) -> None:
         if not feed.armed:
             feed.armed = True
-            self._schedule.put(max(self._clock.seconds(), feed.last + self.settings.interval), feed)
+            self._schedule.put(max(self._clock.seconds(), feed.last + self._interval(feed)), feed)
 
     def _tick(self, feed: Feed) -> None:
         """Tell all who can be told now."""
         now = feed.last = self._clock.seconds()
         feed.armed = False
+        interval = self._interval(feed)
         again = False
         lowest = feed.position
         for each in feed.subscriptions:
             lowest = min(lowest, each.mark if each.mark >= 0 else lowest)
             if not each.has_news or each.queued or each.under_way:
                 continue
-            if each.allowed_at(self.settings.interval) <= now + 0.001:
+            if each.allowed_at(interval) <= now + 0.001:
                 self._delivery.put(each)
             elif self._has_own_pace(each):
                 self._plan(each)
@@ -207,6 +226,12 @@ class Notifier:
         feed.forget_before(lowest)
         if again:
             self._arm(feed)
+
+    def _interval(self, feed: Feed) -> float:
+        return self.settings.interval_of(feed.package.name)
+
+    def _allowed_at(self, subscription: Subscription) -> float:
+        return subscription.allowed_at(self._interval(subscription.feed))
 
     def _has_own_pace(self, subscription: Subscription) -> bool:
         slow = subscription.rates.maximum is not None
@@ -220,7 +245,7 @@ class Notifier:
         if not (subscription.queued or subscription.under_way):
             when = subscription.wake_at(self._clock.seconds())
             if subscription.has_news and self._has_own_pace(subscription):
-                when = min(when, subscription.allowed_at(self.settings.interval))
+                when = min(when, self._allowed_at(subscription))
         if when < subscription.wake:
             subscription.wake = when
             self._schedule.put(when, subscription)
@@ -235,7 +260,7 @@ class Notifier:
         elif not (subscription.queued or subscription.under_way):
             if now >= subscription.wake_at(now):
                 self.tell(subscription)
-            elif subscription.has_news and now >= subscription.allowed_at(self.settings.interval):
+            elif subscription.has_news and now >= self._allowed_at(subscription):
                 self._delivery.put(subscription)
         self._plan(subscription)
 
@@ -251,7 +276,9 @@ class Notifier:
                 self._plan(subscription)
                 return None
         settings = self.settings
-        return subscription.notify(self._clock.seconds(), settings.partial, settings.max_octets)
+        now = self._clock.seconds()
+        subscription.feed.grow_old(now)
+        return subscription.notify(now, settings.partial, settings.max_octets)
 
     def _done(self, subscription: Subscription, result: Response | Failure) -> None:
         """A NOTIFY has its final response, or could not be sent."""
@@ -298,9 +325,8 @@ class Notifier:
         except SipSyntaxError:
             return
         now = self._clock.seconds()
-        subscription.agree(
-            rates.adjusted(self.settings.interval, subscription.expires_at - now), now
-        )
+        interval = self._interval(subscription.feed)
+        subscription.agree(rates.adjusted(interval, subscription.expires_at - now), now)
 
     # The end.
 

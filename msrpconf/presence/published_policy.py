@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.conference.states import ConferenceStates
 from msrpconf.presence.watching import Decision
@@ -23,6 +24,13 @@ class PublishedWatchPolicy:
         conference = self._states.find(room_key)
         inside = conference is not None and any(map(conference.has_user, watcher.proven))
         return Decision.ALLOW if inside else Decision.SUMMARY
+
+    def refuses_watchers(self, room_key: str, user: Identity) -> Denied | None:
+        """See `WatchPolicy`: owners are those whom the conference's own documents call so."""
+        conference = self._states.find(room_key)
+        if conference is not None and any(map(conference.has_owner, user.proven)):
+            return None
+        return Denied(403, "Only owners who are in the room may see who watches it")
 
     def on_change(self, hook: Callable[[str], None]) -> None:
         """See `WatchPolicy`: here a decision takes effect with the next document."""

@@ -147,7 +147,7 @@ class Subscribing:
         watcher = holder.identity if isinstance(holder, Participant) else user
         decision = package.decide(key, watcher)
         if decision is Decision.BLOCK:
-            return Denied(403, "You may not watch this room")
+            return package.refusal(key, watcher) or Denied(403, "You may not watch this room")
         denied = self._notifier.refuses(package.name, key, watcher) if asked.lifetime else None
         if denied is not None:
             return denied
@@ -181,7 +181,7 @@ class Subscribing:
     def _agree(self, subscription: Subscription, asked: _Asked) -> None:
         now = self._clock.seconds()
         subscription.expires_at = now + asked.lifetime
-        interval = self._notifier.settings.interval
+        interval = self._notifier.settings.interval_of(asked.package.name)
         subscription.agree(asked.rates.adjusted(interval, asked.lifetime), now)
 
 

@@ -8,6 +8,7 @@ It has one NOTIFY under way at a time; what happens meanwhile is told by the nex
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 
 from msrpconf.conference.identity import Identity
@@ -27,6 +28,7 @@ class Subscription:
 
     __slots__ = (
         "began",
+        "cause",
         "contact",
         "decision",
         "due",
@@ -95,8 +97,10 @@ class Subscription:
         self.wake = float("inf")
         """When the notifier looks at it next."""
         self.sent: deque[float] = deque()
-        self.id = ""
-        """What its element in watcher information is called."""
+        self.id = secrets.token_hex(8)
+        """What its element in watcher information is called (RFC 3858 §3)."""
+        self.cause = "subscribe"
+        """The event that brought it into its state (RFC 3857 §4.7.1)."""
 
     def __repr__(self) -> str:
         return f"<Subscription of {self.watcher} to {self.feed.key}>"
@@ -202,6 +206,7 @@ class Subscription:
         if self.decision in (Decision.CONFIRM, Decision.BLOCK):
             # RFC 6665 §4.2.2: who is not known to be allowed is told nothing.
             return None
+        partial = partial or self.feed.package.always_partial
         return self.feed.document(self.mark if partial and not self.whole else None, self.decision)
 
     def _state(self, now: float) -> str:

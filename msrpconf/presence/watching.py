@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
-from msrpconf.conference.policy import may_see_others, may_stay
+from msrpconf.conference.policy import may_see_others, may_see_watchers, may_stay
 from msrpconf.conference.registry import ConferenceRegistry
 
 CONFERENCE_EVENT = "conference"
@@ -37,6 +38,9 @@ class WatchPolicy(Protocol):
     def decide(self, room_key: str, watcher: Identity) -> Decision:
         """What `watcher` may know of the room with that key."""
 
+    def refuses_watchers(self, room_key: str, user: Identity) -> Denied | None:
+        """Why `user` may not be told who watches the room; None where they may."""
+
     def on_change(self, hook: Callable[[str], None]) -> None:
         """Have `hook` called with a room's key when decisions about that may be others."""
 
@@ -58,6 +62,13 @@ class RoomWatchPolicy:
         if may_stay(room, watcher) is not None:
             return Decision.BLOCK
         return Decision.SUMMARY if may_see_others(room, watcher) else Decision.ALLOW
+
+    def refuses_watchers(self, room_key: str, user: Identity) -> Denied | None:
+        """See `WatchPolicy`."""
+        room = self._registry.rooms.get(room_key)
+        if room is None:
+            return Denied(404, "There is no such room now")
+        return may_see_watchers(room, user)
 
     def on_change(self, hook: Callable[[str], None]) -> None:
         """See `WatchPolicy`: here a decision takes effect with the next document."""
@@ -96,7 +107,10 @@ class Package:
 
     `find` gives what is watched by its key, None where that is not there; `empty` a document
     that tells nothing, `ended` that of what is there no more, both of a URI and a version.
-    `nothing` is a change that is none.
+    `nothing` is a change that is none; `refusal` says to whom it is blocked why that is.
+    `ages` says whether documents tell how long something has been, so that they are true for a
+    second; `always_partial` whether changes are told by partial documents alone, since a full one
+    does not have what has ended.
     """
 
     name: str
@@ -106,3 +120,6 @@ class Package:
     empty: Callable[[str, int], bytes]
     nothing: Change
     ended: Callable[[str, int], bytes] | None = None
+    refusal: Callable[[str, Identity], Denied | None] = lambda key, watcher: None
+    ages: bool = False
+    always_partial: bool = False

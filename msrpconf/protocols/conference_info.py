@@ -7,12 +7,12 @@ document is well-formed, and valid by the schema of RFC 4575 §6.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from attrs import frozen
+
+from msrpconf.protocols.xml_writing import escaped, escaped_uri
 
 CONFERENCE_INFO = "application/conference-info+xml"
 """The media type of the documents (RFC 4575 §9.2)."""
@@ -34,22 +34,6 @@ ENDPOINT_STATUSES = PRESENT | {
 JOINING_METHODS = frozenset(("dialed-in", "dialed-out", "focus-owner"))
 DISCONNECTION_METHODS = frozenset(("departed", "booted", "failed", "busy"))
 MEDIA_STATUSES = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
-
-# What XML 1.0 can hold nowhere, not even escaped.
-_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPECIAL = {
-    ord("&"): "&amp;",
-    ord("<"): "&lt;",
-    ord(">"): "&gt;",
-    ord('"'): "&quot;",
-    ord("\t"): "&#9;",
-    ord("\n"): "&#10;",
-    ord("\r"): "&#13;",
-}
-_PLAIN = re.compile(r"[A-Za-z0-9@:;=.,_ ()+*/?!$'~#-]*")
-_PLAIN_URI = re.compile(r"[A-Za-z0-9@:;=.,_()+*/?!$'~&-]*")
-_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
-_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
 
 
 @frozen
@@ -165,7 +149,7 @@ def document(uri: str, state: str, version: int, parts: Iterable[bytes] = ()) ->
     head = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<conference-info xmlns="{NAMESPACE}" xmlns:xcon="{XCON_NAMESPACE}"'
-        f' entity="{_uri(uri)}" state="{state}" version="{version & MAX_VERSION}">\n'
+        f' entity="{escaped_uri(uri)}" state="{state}" version="{version & MAX_VERSION}">\n'
     )
     return b"".join((head.encode(), *parts, b"</conference-info>\n"))
 
@@ -177,9 +161,9 @@ def users_element(elements: Iterable[bytes], state: str = "full") -> bytes:
 
 def user_element(user: User) -> bytes:
     """All of one user."""
-    attributes = f' entity="{_uri(user.entity)}" state="full"'
+    attributes = f' entity="{escaped_uri(user.entity)}" state="full"'
     if user.nickname is not None:
-        attributes += f' xcon:nickname="{_escaped(user.nickname)}"'
+        attributes += f' xcon:nickname="{escaped(user.nickname)}"'
     roles = "".join(_text("entry", role) for role in user.roles)
     inner = (
         _text("display-text", user.display_text),
@@ -191,13 +175,13 @@ def user_element(user: User) -> bytes:
 
 def deleted_user_element(entity: str) -> bytes:
     """One user less, in a partial document."""
-    return f'<user entity="{_uri(entity)}" state="deleted"/>\n'.encode()
+    return f'<user entity="{escaped_uri(entity)}" state="deleted"/>\n'.encode()
 
 
 def description_element(description: Description) -> bytes:
     """What the conference is; atomic, so all of it is told whenever any is."""
     media = "".join(
-        f'<entry label="{_escaped(each.label)}">{_text("display-text", each.display_text)}'
+        f'<entry label="{escaped(each.label)}">{_text("display-text", each.display_text)}'
         f"{_text('type', each.type)}{_text('status', each.status)}</entry>"
         for each in description.available_media
     )
@@ -219,7 +203,7 @@ def host_element(host: Host) -> bytes:
     page = host.web_page
     inner = (
         _text("display-text", host.display_text),
-        "" if page is None else f"<web-page>{_uri(page)}</web-page>",
+        "" if page is None else f"<web-page>{escaped_uri(page)}</web-page>",
         _uris("uris", host.uris),
     )
     return f"<host-info>{''.join(inner)}</host-info>\n".encode() if any(inner) else b""
@@ -236,21 +220,6 @@ def state_element(state: ConferenceState) -> bytes:
     return f"<conference-state>{''.join(inner)}</conference-state>\n".encode()
 
 
-def as_uri(text: str) -> str:
-    """`text` as an xs:anyURI has it: what a URI may not have is escaped.
-
-    An element is known by what this gives: the same text for the same URI.
-    """
-    if _PLAIN_URI.fullmatch(text):
-        return text
-    host = _LITERAL.search(text)
-    if host is not None:  # an IPv6 address is the one place for brackets
-        before, after = text[: host.start()], text[host.end() :]
-        return f"{as_uri(before)}{host[0]}{as_uri(after)}"
-    octets = _BAD_ESCAPE.sub("%25", text).encode("utf-8", "replace")
-    return quote(octets, safe="@:;=.,_()+*/?!$'~&-%")
-
-
 def _endpoint(endpoint: Endpoint) -> str:
     inner = (
         _text("display-text", endpoint.display_text),
@@ -262,7 +231,7 @@ def _endpoint(endpoint: Endpoint) -> str:
         _execution("disconnection-info", endpoint.disconnection_info),
         *map(_media, endpoint.media),
     )
-    entity = _escaped(endpoint.entity)
+    entity = escaped(endpoint.entity)
     return f'<endpoint entity="{entity}" state="full">{"".join(inner)}</endpoint>'
 
 
@@ -273,7 +242,7 @@ def _media(media: Media) -> str:
         _text("label", media.label),
         _text("status", media.status),
     )
-    return f'<media id="{_escaped(media.id)}">{"".join(inner)}</media>'
+    return f'<media id="{escaped(media.id)}">{"".join(inner)}</media>'
 
 
 def _execution(name: str, execution: Execution | None) -> str:
@@ -283,14 +252,14 @@ def _execution(name: str, execution: Execution | None) -> str:
     inner = (
         _text("when", None if when is None else date_time(when)),
         _text("reason", execution.reason),
-        "" if by is None else f"<by>{_uri(by)}</by>",
+        "" if by is None else f"<by>{escaped_uri(by)}</by>",
     )
     return f"<{name}>{''.join(inner)}</{name}>"
 
 
 def _uris(name: str, entries: tuple[UriEntry, ...]) -> str:
     inner = "".join(
-        f"<entry><uri>{_uri(each.uri)}</uri>{_text('display-text', each.display_text)}"
+        f"<entry><uri>{escaped_uri(each.uri)}</uri>{_text('display-text', each.display_text)}"
         f"{_text('purpose', each.purpose)}</entry>"
         for each in entries
     )
@@ -307,14 +276,4 @@ def _boolean(value: bool | None) -> str | None:
 
 
 def _text(name: str, text: str | None) -> str:
-    return "" if text is None else f"<{name}>{_escaped(text)}</{name}>"
-
-
-def _uri(text: str) -> str:
-    return as_uri(text).replace("&", "&amp;")
-
-
-def _escaped(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
-    return _UNFIT.sub("\ufffd", text).translate(_SPECIAL)
+    return "" if text is None else f"<{name}>{escaped(text)}</{name}>"

@@ -363,12 +363,15 @@ def presence_settings(config: Config) -> PresenceSettings:
     presence = config.presence
     return PresenceSettings(
         NotifierSettings(
-            presence.interval,
-            presence.partial,
-            presence.max_octets,
-            presence.max_subscriptions,
-            presence.max_room_subscriptions,
-            presence.max_watcher_subscriptions,
+            interval=presence.interval,
+            winfo_interval=presence.winfo_interval,
+            partial=presence.partial,
+            max_octets=presence.max_octets,
+            max_subscriptions=presence.max_subscriptions,
+            max_room_subscriptions=presence.max_room_subscriptions,
+            max_watcher_subscriptions=presence.max_watcher_subscriptions,
+            waiting=presence.waiting,
+            max_room_waiting=presence.max_room_waiting,
         ),
         Lifetimes(presence.expires, presence.min_expires, presence.max_expires),
     )

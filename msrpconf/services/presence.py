@@ -28,6 +28,7 @@ from msrpconf.presence.publishing import Publishing
 from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscribing import Lifetimes, Subscribing
 from msrpconf.presence.watching import CONFERENCE_EVENT, Package, WatchPolicy
+from msrpconf.presence.winfo import WINFO_EVENT, WatcherInfos
 from msrpconf.protocols.conference_info import CONFERENCE_INFO, document
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.locate import locate
@@ -39,7 +40,7 @@ from msrpconf.services.focus_checks import check_extensions, conference_uri
 from msrpconf.services.notify_sender import NotifySender
 from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 
-EVENTS = (CONFERENCE_EVENT,)
+EVENTS = (CONFERENCE_EVENT, WINFO_EVENT)
 """The event packages that are served."""
 
 STOP_TIMEOUT = 3.0
@@ -83,8 +84,10 @@ class PresenceAgent:
             nothing=Change(),
             ended=ended_document,
         )
+        self.watchers = WatcherInfos(clock, self.notifier, states, policy)
+        packages = {each.name: each for each in (conference, self.watchers.package)}
         self._subscribing = Subscribing(
-            clock, self.notifier, {conference.name: conference}, participant, settings.lifetimes
+            clock, self.notifier, packages, participant, settings.lifetimes
         )
         self._publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
         states.watch(self._changed)
@@ -94,12 +97,15 @@ class PresenceAgent:
         if change is None and self._publishing is not None:
             self._publishing.room_ended(key)
         self.notifier.changed(CONFERENCE_EVENT, key, info, change)
+        if change is None:
+            self.watchers.room_ended(key)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""
         if self._publishing is not None:
             self._publishing.stop()
         self.notifier.close()
+        self.watchers.stop()
 
     def configure(self, settings: PresenceSettings) -> None:
         """Have other settings from now on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.presence.watching import Decision, WatchPolicy
 from msrpconf.xcap.watching import RoomRules
@@ -23,6 +24,10 @@ class RuledWatchPolicy:
             return decision
         ruled = Decision[self._rules.decide(room_key, watcher).name]
         return decision if ruled is Decision.ALLOW else ruled
+
+    def refuses_watchers(self, room_key: str, user: Identity) -> Denied | None:
+        """See `WatchPolicy`: that is for the room to say."""
+        return self._room.refuses_watchers(room_key, user)
 
     def on_change(self, hook: Callable[[str], None]) -> None:
         """See `WatchPolicy`."""

@@ -97,6 +97,7 @@ class RoomTests(InfoTestCase):
         self.assertEqual(list(users(self.full())), [ALICE])
         self.assertFalse(self.info.has_user(BOB))
         self.assertTrue(self.info.has_user(ALICE))
+        self.assertTrue(self.info.has_owner(ALICE))
 
     def test_a_partial_document_has_what_changed(self) -> None:
         self.joined("alice")
@@ -367,6 +368,7 @@ class PrivacyTests(InfoTestCase):
         (uri,) = set(users(read(document))) - {ALICE}
         self.assertTrue(uri.endswith("@anonymous.invalid"), uri)
         self.assertTrue(self.info.has_user(BOB))  # for deciding who may watch
+        self.assertFalse(self.info.has_owner(BOB))
         bob.send("BYE")
         self.assertNotIn(b"bob", self.info.full(2).lower())
 

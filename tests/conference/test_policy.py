@@ -89,6 +89,8 @@ class TableTests(PolicyTestCase):
                 "see others": (policy.may_see_others, everybody),
                 "invite": (policy.may_invite, voice),
                 "access": (policy.may_change_access, "owner"),
+                "documents": (policy.may_edit_documents, "owner"),
+                "see watchers": (policy.may_see_watchers, "owner"),
                 "end": (policy.may_end, "owner"),
             }
         )

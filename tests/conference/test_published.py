@@ -95,6 +95,7 @@ class PublishedTests(SynchronousTestCase):
         self.assertEqual(list(users(root)), [ALICE])
         self.assertEqual(text(root, "conference-description/subject"), "Fish")
         self.assertTrue(self.conference.has_user(ALICE))
+        self.assertTrue(self.conference.has_owner(ALICE))
         self.assertFalse(self.conference.has_user(BOB))
         root = read(self.conference.summary(5))
         self.assertEqual((len(users(root)), text(root, "conference-state/user-count")), (0, "1"))
@@ -109,6 +110,8 @@ class PublishedTests(SynchronousTestCase):
         root = read(self.conference.partial(change, 2))
         states = {uri: each.get("state") for uri, each in users(root).items()}
         self.assertEqual(states, {ALICE: "deleted", "sip:carol@home.com": "full"})
+        self.assertFalse(self.conference.has_owner(BOB))
+        self.assertFalse(self.conference.has_owner(ALICE))
         again = answer.headers.get("SIP-ETag")
         self.publish(body(User(BOB, "Bob"), User("sip:carol@home.com")), again)
         self.assertEqual(self.changes, [])

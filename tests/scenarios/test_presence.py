@@ -220,7 +220,7 @@ class RefusedTests(PresenceTestCase):
         answer = yield self.refused(423, expires=1)
         self.assertEqual(header(answer, "Min-Expires"), "2")
         answer = yield self.refused(489, event="presence")
-        self.assertEqual(header(answer, "Allow-Events"), "conference, refer")
+        self.assertEqual(header(answer, "Allow-Events"), "conference, conference.winfo, refer")
         answer = yield self.refused(406, headers=("Accept: application/pidf+xml",))
         self.assertEqual(header(answer, "Accept"), "application/conference-info+xml")
         yield self.refused(403, event="refer")
@@ -234,7 +234,7 @@ class RefusedTests(PresenceTestCase):
         wendy = self.watcher()
         wendy.subscribe(method="OPTIONS", expires=None)
         answer = yield wendy.next()
-        self.assertEqual(header(answer, "Allow-Events"), "conference, refer")
+        self.assertEqual(header(answer, "Allow-Events"), "conference, conference.winfo, refer")
         self.assertIn("SUBSCRIBE", header(answer, "Allow"))
 
 

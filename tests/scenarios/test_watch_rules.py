@@ -22,10 +22,13 @@ Story = Generator[Deferred[Any], Any, None]
 WENDY = '<identity><one id="sip:wendy@home.com"/></identity>'
 
 
-class WatchRuleTests(PresenceTestCase):
+class WatchRuleTestCase(PresenceTestCase):
+    """A server whose owners have their rooms' documents by XCAP."""
+
     server_keys = """
         [presence]
         interval = 0.1
+        winfo_interval = 0.1
         min_expires = 2
         [database]
         url = "sqlite://"
@@ -65,6 +68,8 @@ class WatchRuleTests(PresenceTestCase):
         while documents._due or documents._lock.locked:
             yield self.pause(0.01)
 
+
+class WatchRuleTests(WatchRuleTestCase):
     @inlineCallbacks
     def test_who_is_not_allowed_any_more(self) -> Story:
         yield self.joins("alice")

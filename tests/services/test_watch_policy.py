@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from msrpconf.conference.decision import Denied
 from msrpconf.conference.identity import Identity
 from msrpconf.presence.watching import Decision
 from msrpconf.services.watch_policy import RuledWatchPolicy
@@ -17,9 +18,13 @@ from tests.presence.support import ROOM, somebody
 
 class _Room:
     decision = Decision.ALLOW
+    refused: Denied | None = None
 
     def decide(self, room_key: str, watcher: Identity) -> Decision:
         return self.decision
+
+    def refuses_watchers(self, room_key: str, user: Identity) -> Denied | None:
+        return self.refused
 
     def on_change(self, hook: Callable[[str], None]) -> None:
         self.hook = hook
@@ -44,6 +49,13 @@ class RuledWatchPolicyTests(SynchronousTestCase):
                     if decision is Decision.BLOCK or handling is SubHandling.ALLOW:
                         expected = decision
                     self.assertIs(policy.decide(ROOM, somebody()), expected)
+
+    def test_who_watches_is_for_the_room_to_say(self) -> None:
+        room = _Room()
+        policy = RuledWatchPolicy(room, RoomRules(Clock()))
+        self.assertIsNone(policy.refuses_watchers(ROOM, somebody()))
+        room.refused = Denied(403, "No")
+        self.assertEqual(policy.refuses_watchers(ROOM, somebody()), room.refused)
 
     def test_both_tell_of_changes(self) -> None:
         room, rules = _Room(), RoomRules(Clock())
