@@ -117,7 +117,7 @@ class DispatcherService(Service):
         self._away.clear()
         self._goodbyes.stop()
         self._publications.stop()
-        yield DeferredList([end.stop() for end in self.ends])
+        yield DeferredList([end.stop("the dispatcher ends") for end in self.ends])
 
     def link(self, end: ServerEnd) -> Link:
         """A link for a new connection to a server."""

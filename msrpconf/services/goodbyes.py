@@ -15,7 +15,7 @@ from msrpconf.dispatch.records import DialogRecord
 from msrpconf.protocols.channel import Handler
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.services.claims import RoomClaims
-from msrpconf.services.dispatchers import MARK
+from msrpconf.services.link_server import MARK
 from msrpconf.visible import visible
 
 AT_ONCE = 100

@@ -21,7 +21,7 @@ from msrpconf.protocols.channel_hello import Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.services import claims, dispatchers
+from msrpconf.services import claims, waiting
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
@@ -427,21 +427,52 @@ class ServerSideTests(DispatchTestCase):
         self.successResultOf(ending)
         self.assertEqual(self.byes(), ["call-1"])
 
+    def test_a_bye_that_is_lost_with_its_link_is_said_again_once(self) -> None:
+        (participant,) = self.east.registry.participants()
+        ending = self.east.control.attendance.end(participant, Reason("SIP", 480, "Enough"))
+        self.cables["east"].break_()
+        self.assertEqual((self.byes(), self.east.links.waiting), ([], 1))
+        self.connect("east")
+        self.successResultOf(ending)
+        self.assertEqual(self.byes(), ["call-1"])
+
+    def test_but_no_more_than_once(self) -> None:
+        answer = self.east.links.request(sip("BYE"))
+        self.cables["east"].break_()
+        cable = Cable((self.dispatcher.link(self.ends["east"]), self.build()))
+        # Greeted, and lost before what waited was answered.
+        while not self.east.links.links:
+            cable.turn()
+        cable.break_()
+        self.failureResultOf(answer, ChannelClosed)
+        self.assertEqual(self.east.links.waiting, 0)
+
+    def build(self) -> Link:
+        link = self.east.links.build(None)  # type: ignore[arg-type]
+        assert link is not None
+        return link
+
+    def test_what_else_is_lost_with_its_link_fails(self) -> None:
+        asking = self.east.links.request(sip("REFER"))
+        self.cables["east"].break_()
+        self.failureResultOf(asking, ChannelClosed)
+        self.assertEqual(self.east.links.waiting, 0)
+
     def test_but_not_for_ever(self) -> None:
         self.cables["east"].break_()
         self.dispatcher.running = 0
         ending = self.end()
-        self.seconds(dispatchers.WAIT)
+        self.seconds(waiting.WAIT)
         self.successResultOf(ending)
         self.assertIn("no dispatcher was connected for 120 s", "".join(self.lines))
 
     def test_so_much_waits(self) -> None:
-        self.patch(dispatchers, "MAX_WAITING", 2)
+        self.patch(waiting, "MAX_WAITING", 2)
         self.cables["east"].break_()
-        waiting = [self.east.links.request(sip("REFER")) for _ in range(3)]
-        self.assertNoResult(waiting[1])
-        self.failureResultOf(waiting[2], ChannelClosed)
-        waiting[0].addErrback(lambda failure: None).cancel()
+        asked = [self.east.links.request(sip("REFER")) for _ in range(3)]
+        self.assertNoResult(asked[1])
+        self.failureResultOf(asked[2], ChannelClosed)
+        asked[0].addErrback(lambda failure: None).cancel()
         self.assertNoResult(self.east.links.request(sip("REFER")))
 
     def test_the_flow_goes_back_to_whom_it_came_from_only(self) -> None:
