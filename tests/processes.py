@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -125,15 +125,22 @@ class ProcessCase(TestCase):
                 program.signals("KILL")
         return DeferredList([program.ended for program in left])
 
-    def start(self, name: str, *arguments: str, terminal: bool = False) -> Program:
-        """Starts `twistd`, `trial` or `msrpconf`; `terminal` gives it one, of 80 columns."""
-        return self._spawn(name, "-c", _PROGRAMS[name], *arguments, terminal=terminal)
+    def start(
+        self, name: str, *arguments: str, terminal: bool = False, by: Sequence[str] = ()
+    ) -> Program:
+        """Starts `twistd`, `trial` or `msrpconf`; `terminal` gives it one, of 80 columns.
+
+        `by` are the words of a command that becomes the one it is given, as ``nice`` does.
+        """
+        return self._spawn(name, "-c", _PROGRAMS[name], *arguments, terminal=terminal, by=by)
 
     def start_script(self, path: Path, *arguments: str) -> Program:
         """Starts a Python program that is in a file."""
         return self._spawn(path.name, str(path), *arguments)
 
-    def _spawn(self, name: str, *arguments: str, terminal: bool = False) -> Program:
+    def _spawn(
+        self, name: str, *arguments: str, terminal: bool = False, by: Sequence[str] = ()
+    ) -> Program:
         reactor: Any = import_module("twisted.internet.reactor")
         program = Program(name, reactor)
         environment = {
@@ -143,10 +150,11 @@ class ProcessCase(TestCase):
             "TERM": "xterm",
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
+        command = [*by, sys.executable, *arguments]
         reactor.spawnProcess(
             program,
-            sys.executable,
-            [sys.executable, *arguments],
+            command[0],
+            command,
             environment,
             str(self.directory),
             usePTY=terminal,

@@ -5,167 +5,15 @@ doc/distributed.md has a table of what these stories show.
 
 from __future__ import annotations
 
-import re
-import socket
-from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
 
-from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
-from twisted.internet.task import deferLater
+from twisted.internet.defer import inlineCallbacks
 
-from msrpconf.client import Chat, JoinError, UserAgent
-from tests.certificates import issue, write
-from tests.processes import PATIENCE, ProcessCase, Program
-from tests.scenarios.embedded import Heard, joined
-
-reactor: Any = installed
-
-Story = Generator[Deferred[Any], Any, None]
-
-AUTHORITY = issue("the operator's authority", authority=True)
-
-GRACE = 0.5
-"""Seconds that a server may be away."""
+from msrpconf.client import JoinError
+from tests.distributed.support import ApartTestCase, Story, reactor
 
 
-class SurvivalTestCase(ProcessCase):
-    """A focus with its dispatcher, and two servers, linked by TLS on loopback."""
-
-    timeout = 90
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.servers: dict[str, Program] = {}
-        self.controls: dict[str, str] = {}
-        self.agents: list[UserAgent] = []
-        self.chats: list[Chat] = []
-        self.seen: dict[str, list[str]] = {}
-        write(AUTHORITY, self.directory, "ca")
-        write(issue("127.0.0.1", issuer=AUTHORITY), self.directory, "server")
-        for name in ("focus-1", "focus-2"):
-            write(issue(name, issuer=AUTHORITY), self.directory, name)
-        self.port = free_port()
-        self.addCleanup(self.stop_agents)
-
-    def stop_agents(self) -> Any:
-        """End all agents. Nobody says goodbye: who would answer may be dead."""
-        for chat in self.chats:
-            chat.end()
-        return gatherResults([agent.stop() for agent in self.agents])
-
-    @inlineCallbacks
-    def begin(self, *names: str) -> Story:
-        """Start servers, and the focus, and wait until it knows them."""
-        for name in names:
-            yield self.start_apart(name)
-        yield self.start_focus()
-
-    @inlineCallbacks
-    def start_apart(self, name: str, more: str = "") -> Story:
-        config = self.directory / f"{name}.toml"
-        control = self.controls.get(name, "tls:127.0.0.1:0")
-        config.write_text(
-            f'[server]\nname = "{name}"\nlisten = ["tcp:127.0.0.1:0"]\ncontrol = "{control}"\n'
-            f'dispatchers = ["focus-1", "focus-2"]\nfiles = "files-{name}"\ngrace = 0.5\n'
-            f"{channel('server')}[conference]\nnotices = false\n{more}"
-        )
-        server = self.start("twistd", "-n", "--pidfile=", "msrpconf-server", "-c", str(config))
-        found = yield server.shows(r"for dispatchers at (\S+)")
-        self.servers[name], self.controls[name] = server, found[1]
-
-    @inlineCallbacks
-    def start_focus(self, name: str = "focus-1", more: str = "") -> Story:
-        config = self.directory / f"{name}.toml"
-        servers = ", ".join(f'"{address}"' for address in self.controls.values())
-        config.write_text(
-            f'[sip]\nlisten = ["udp:127.0.0.1:{self.port}"]\n[focus]\n[dispatcher]\n'
-            f'name = "{name}"\nservers = [{servers}]\ngrace = {GRACE}\n{channel(name)}{more}'
-        )
-        self.focus = self.start("twistd", "-n", "--pidfile=", "msrpconf-focus", "-c", str(config))
-        for server in self.controls:
-            yield self.focus.shows(rf"server {server} has \d+ rooms")
-
-    @inlineCallbacks
-    def kill(self, program: Program) -> Story:
-        program.signals("KILL")
-        yield program.ends()
-
-    @inlineCallbacks
-    def join(self, name: str, room: str = "lobby") -> Generator[Any, Any, tuple[Chat, Heard]]:
-        seen = self.seen[name] = []
-        agent = UserAgent(
-            reactor,
-            f"sip:{name}@example.com",
-            trace=lambda kind, direction, peer, octets: seen.append(
-                f"{direction} {octets.decode('utf-8', 'replace')}"
-            ),
-        )
-        self.agents.append(agent)
-        result: tuple[Chat, Heard] = yield joined(agent, f"sip:{room}@127.0.0.1:{self.port}")
-        self.chats.append(result[0])
-        # The ACK is on its way: who kills the focus now would have it lost.
-        at_a_server = re.compile(rf"joined: sip:{name}@\S+ in sip:{room}@")
-        yield self.until(
-            lambda: any(at_a_server.search(each.output) for each in self.servers.values())
-        )
-        return result
-
-    @inlineCallbacks
-    def home(self, room: str = "lobby") -> Generator[Any, Any, str]:
-        """The server that alice has joined a room at."""
-        joined = re.compile(rf"joined: sip:alice@\S+ in sip:{room}@")
-
-        def found() -> list[str]:
-            return [name for name, each in self.servers.items() if joined.search(each.output)]
-
-        yield self.until(found)
-        (name,) = found()
-        return name
-
-    @inlineCallbacks
-    def until(self, condition: Callable[[], object]) -> Story:
-        """Wait for what no line of a log tells."""
-        latest = reactor.seconds() + PATIENCE
-        while not condition():
-            self.assertLess(reactor.seconds(), latest, f"{condition} for {PATIENCE} s")
-            yield deferLater(reactor, 0.02)
-
-    def byes(self, name: str) -> list[str]:
-        """The BYEs that somebody got."""
-        return [text for text in self.seen[name] if text.startswith("in BYE")]
-
-    @inlineCallbacks
-    def talk(self, *people: tuple[Chat, Heard]) -> Story:
-        """Each says something that the others hear."""
-        for number, (chat, _) in enumerate(people):
-            yield chat.send(f"from {number}")
-            for other, heard in people:
-                if other is not chat:
-                    message = yield self.in_time(heard.next())
-                    self.assertEqual(message.text, f"from {number}")
-
-    def in_time(self, awaited: Deferred[Any]) -> Deferred[Any]:
-        return awaited.addTimeout(PATIENCE, reactor)
-
-
-def free_port() -> int:
-    """A UDP port that a process may have, and another after it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def channel(name: str) -> str:
-    return (
-        f'[channel]\ncertificate = "{name}.pem"\nprivate_key = "{name}.key"\n'
-        'authorities = "ca.pem"\n'
-    )
-
-
-class FocusDiesTests(SurvivalTestCase):
+class FocusDiesTests(ApartTestCase):
     @inlineCallbacks
     def test_people_talk_on_and_leave_when_it_is_back(self) -> Story:
         yield self.begin("east")
@@ -201,7 +49,7 @@ class FocusDiesTests(SurvivalTestCase):
         self.assertFalse(alice[0].ended)
 
 
-class ServerDiesTests(SurvivalTestCase):
+class ServerDiesTests(ApartTestCase):
     @inlineCallbacks
     def test_everybody_gets_a_bye_and_the_room_begins_anew_elsewhere(self) -> Story:
         yield self.begin("east", "west")
@@ -260,7 +108,7 @@ class ServerDiesTests(SurvivalTestCase):
         self.assertIn("Retry-After: 5", "".join(self.seen["alice"]))
 
 
-class ServerEndsTests(SurvivalTestCase):
+class ServerEndsTests(ApartTestCase):
     @inlineCallbacks
     def test_everybody_is_told_and_new_rooms_go_elsewhere(self) -> Story:
         yield self.begin("east", "west")
@@ -288,22 +136,8 @@ class ServerEndsTests(SurvivalTestCase):
         self.assertNotIn("Traceback", self.focus.output)
 
 
-class TwoFocusesTests(SurvivalTestCase):
+class TwoFocusesTests(ApartTestCase):
     database = '[database]\nurl = "sqlite:///shared.sqlite"\n'
-
-    @inlineCallbacks
-    def join_in_the_end(self, name: str) -> Story:
-        """Join, again after a 503: on a slow disk a beat may be counted late."""
-        latest = reactor.seconds() + PATIENCE
-        while True:
-            try:
-                yield self.join(name)
-            except JoinError as error:
-                if error.status != 503 or reactor.seconds() > latest:
-                    raise
-                yield deferLater(reactor, 0.2)
-            else:
-                return
 
     @inlineCallbacks
     def test_one_is_killed_and_then_a_server(self) -> Story:
@@ -312,7 +146,6 @@ class TwoFocusesTests(SurvivalTestCase):
         yield self.start_focus("focus-1", self.database)
         first = self.focus
         alice = yield self.join("alice")
-        self.port = free_port()
         yield self.start_focus("focus-2", self.database)
         bob = yield self.join("bob")
         yield self.talk(alice, bob)

@@ -60,20 +60,25 @@ class DatabaseTestCase(TestCase):
         return error
 
 
+def new_schema(case: TestCase) -> str:
+    """The URL of a schema of its own on the server for tests, as long as `case` runs."""
+    server = read_url(postgresql_server())
+    schema = f"test_{uuid4().hex}"
+    engine = create_engine(server)
+    case.addCleanup(engine.dispose)
+
+    def execute(statement: str) -> None:
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+
+    execute(f"CREATE SCHEMA {schema}")
+    case.addCleanup(execute, f"DROP SCHEMA {schema} CASCADE")
+    url = make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
+    return url.render_as_string(hide_password=False)
+
+
 class OnPostgresql(DatabaseTestCase):
     """The same with PostgreSQL."""
 
     def new_url(self) -> str:
-        server = read_url(postgresql_server())
-        schema = f"test_{uuid4().hex}"
-        engine = create_engine(server)
-        self.addCleanup(engine.dispose)
-
-        def execute(statement: str) -> None:
-            with engine.begin() as connection:
-                connection.execute(text(statement))
-
-        execute(f"CREATE SCHEMA {schema}")
-        self.addCleanup(execute, f"DROP SCHEMA {schema} CASCADE")
-        url = make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
-        return url.render_as_string(hide_password=False)
+        return new_schema(self)
