@@ -259,6 +259,31 @@ class ScriptTests(ProcessCase):
         yield keeper.ends()
 
     @inlineCallbacks
+    def test_doorman(self) -> Generator[Deferred[Any], Any, None]:
+        script = self.script("embedding.md", "doorman.py")
+        server, room = yield self.start_server(settings="[presence]\ninterval = 0.1\n")
+        doorman = self.start_script(script, room)
+        yield doorman.shows("1 here")
+        alice = self.start("msrpconf", "chat", room, "--as", "alice", "--name", "Alice")
+        yield doorman.shows("came: Alice")
+        yield alice.shows("You are in")
+        alice.types("//who\n")
+        yield alice.shows(r"Doorman \(only to you\): Here: Alice, Doorman\n")
+        alice.closes_input()
+        yield doorman.shows("left: Alice")
+        server.signals("TERM")
+        yield doorman.shows("shutting down")
+        yield doorman.ends()
+        self.assertNotIn("Traceback", doorman.errors)
+
+    @inlineCallbacks
+    def test_doorman_where_nobody_tells(self) -> Generator[Deferred[Any], Any, None]:
+        script = self.script("embedding.md", "doorman.py")
+        _, room = yield self.start_server()
+        doorman = self.start_script(script, room)
+        yield doorman.shows("not told who is here: SUBSCRIBE is not served")
+
+    @inlineCallbacks
     def test_test_greeting(self) -> Generator[Deferred[Any], Any, None]:
         script = self.script("embedding.md", "test_greeting.py")
         trial = self.start("trial", str(script))

@@ -12,31 +12,39 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 
 from msrpconf import __version__
-from msrpconf.client.call import ACTIVE_PORT, Call, JoinError, Leg, Unreached
+from msrpconf.client.call import (
+    ACTIVE_PORT,
+    Call,
+    JoinError,
+    Leg,
+    Unreached,
+    answered_media,
+    room_uri,
+)
 from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
 from msrpconf.client.chat_session import ChatSession
 from msrpconf.client.invited import Invitations, OnInvited
+from msrpconf.client.listening import Listening
 from msrpconf.client.registration import Registration
+from msrpconf.client.subscription import Subscription
+from msrpconf.client.watching import OnEvents, Watch, WatchError
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
-from msrpconf.protocols.sdp import MediaDescription, Origin, SdpError, SessionDescription, offer
-from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media
+from msrpconf.protocols.sdp import MediaDescription, Origin, offer
 from msrpconf.protocols.sip.answering import MAX_ROUNDS, Answering
-from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
+from msrpconf.protocols.sip.flow import Address, Flow, bracket
 from msrpconf.protocols.sip.headers import NameAddr
 from msrpconf.protocols.sip.locate import LocateError, locate
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
-from msrpconf.protocols.sip.sockets import is_loopback
 from msrpconf.protocols.sip.transaction import (
     ServerTransaction,
     TransactionLayer,
@@ -96,9 +104,9 @@ class UserAgent:
         self._listen = None if listen is None else Address.parse(listen)
         self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
         self.on_invited = on_invited
-        self.listening: list[Address] = []
-        """Where our end of SIP is, with real ports."""
         self._invitations = Invitations(self)
+        self.watches: set[Watch] = set()
+        self.subscriptions: dict[str, Subscription] = {}
         self._calls: set[Call] = set()
         self._registration: Registration | None = None
         self._legs: dict[tuple[str, str, str | None], Leg] = {}
@@ -108,6 +116,7 @@ class UserAgent:
         self.layer = TransactionLayer(
             reactor, self._transport, on_request=self._requested, on_ack=lambda ack, flow: None
         )
+        self._ends = Listening(self._transport, self.user)
         self._transport.on_message = self.layer.receive
         self._transport.on_flow_lost = self.layer.flow_lost
         self._requests = RequestSender(self.layer, self._locate, self._transport.is_alive)
@@ -117,11 +126,16 @@ class UserAgent:
         self._tls = tls or Tls()
         self._connector = MsrpConnector(reactor, self._msrp, self._tls)
 
+    @property
+    def listening(self) -> list[Address]:
+        """Where our end of SIP is, with real ports."""
+        return self._ends.addresses
+
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, None]:
         """Listen, where an address was given; otherwise joining does."""
         if self._listen is not None:
-            yield self._listen_at(self._listen)
+            yield self._ends.at(self._listen)
             self._listen = None
 
     @inlineCallbacks
@@ -130,6 +144,7 @@ class UserAgent:
         for call in list(self._calls):
             call.give_up(JoinError(487, "the user agent was stopped"))
         leaving = [leg.leave() for leg in list(self._legs.values())]
+        leaving += [watch.stop() for watch in list(self.watches)]
         yield DeferredList([*leaving, self._invitations.close()])
         if self._registration is not None:
             yield self._registration.end()
@@ -157,8 +172,8 @@ class UserAgent:
     @inlineCallbacks
     def contact_towards(self, address: Address) -> Generator[Deferred[Any], Any, str]:
         """The value of our Contact for who is at an address; fails with `TransportError`."""
-        yield self._listen_for(address)
-        return self._contact(self._transport.local_address(address.transport, address.host))
+        yield self._ends.towards(address)
+        return self._ends.contact(address.transport, address.host)
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
         """Send a request in no dialog to an address; give its final response."""
@@ -176,6 +191,7 @@ class UserAgent:
         on_ended: OnEnded | None = None,
         on_typing: OnTyping | None = None,
         on_file: OnMessage | None = None,
+        on_events: OnEvents | None = None,
         tls: bool = False,
         subject: str | None = None,
         via: Address | None = None,
@@ -187,7 +203,7 @@ class UserAgent:
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
-        listener = Listener(on_message, on_notice, on_ended, on_typing, on_file)
+        listener = Listener(on_message, on_notice, on_ended, on_typing, on_file, on_events)
 
         def begin(room: str, path: str) -> Chat:
             chat = Chat(self, room, listener)
@@ -198,7 +214,30 @@ class UserAgent:
 
         chat: Chat = yield self.call(room, begin, tls=tls, via=via, subject=subject)
         chat.address = room
+        if on_events is not None:
+            chat.watch()
         return chat
+
+    @inlineCallbacks
+    def watch(
+        self, room: str, *, on_events: OnEvents | None = None, via: Address | None = None
+    ) -> Generator[Deferred[Any], Any, Watch]:
+        """Be told who is in the room at the URI `room`, without being in it (RFC 4575).
+
+        Done when that is known, or when somebody has yet to allow it; until `Watch.stop`, the
+        `roster` of the `Watch` that is given is kept true, and `on_events` called with what
+        happens. `via` is where the room is reached, instead of what its URI says. Fails with
+        `WatchError`, whose reason says what is in the way.
+        """
+        try:
+            uri = room_uri(room)
+        except JoinError as error:
+            raise WatchError(error.status, error.reason) from None
+        yield self.start()
+        watch = Watch(self, uri, via, on_events)
+        watch.begin()
+        yield watch.begun
+        return watch
 
     @inlineCallbacks
     def call(
@@ -215,7 +254,7 @@ class UserAgent:
         `begin` makes our side of it, from the room's URI and from our own MSRP URI; that is
         given back. Fails with `JoinError`.
         """
-        uri = _room_uri(room)
+        uri = room_uri(room)
         yield self.start()
         try:
             addresses = [via] if via else (yield locate(self.reactor, self._proxy or uri))
@@ -255,7 +294,7 @@ class UserAgent:
         Fails with `Unreached` where another address may do (RFC 3263 §4.3).
         """
         try:
-            yield self._listen_for(address)
+            yield self._ends.towards(address)
             local = self._transport.local_address(address.transport, address.host)
         except (TransportError, CannotListenError) as error:
             raise Unreached(503, str(error)) from None
@@ -263,8 +302,9 @@ class UserAgent:
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         leg = begin(str(uri.aor), path)
         line = leg.line(self._tls.fingerprints if tls else ())
-        leg.contact, leg.via = self._contact(local), address
-        invite = self._invite(uri, local, line)
+        leg.contact = self._ends.contact(address.transport, address.host)
+        leg.via = address
+        invite = self._invite(uri, local.host, leg.contact, line)
         if self.answering is not None:
             self.answering.prepare(invite)
         if subject:
@@ -279,9 +319,9 @@ class UserAgent:
         self._legs[dialog.id] = leg
         return leg, answer
 
-    def _invite(self, uri: SipURI, local: Address, line: MediaDescription) -> Request:
+    def _invite(self, uri: SipURI, host: str, contact: str, line: MediaDescription) -> Request:
         """The INVITE that offers an MSRP session."""
-        body = bytes(offer([line], origin=Origin.of(local.host, 1, 1)))
+        body = bytes(offer([line], origin=Origin.of(host, 1, 1)))
         user = NameAddr(parse_uri(self.user), self.display_name)
         headers = Headers(
             [
@@ -289,7 +329,7 @@ class UserAgent:
                 ("To", f"<{uri.aor}>"),
                 ("Call-ID", new_call_id()),
                 ("CSeq", "1 INVITE"),
-                ("Contact", self._contact(local)),
+                ("Contact", contact),
                 ("Allow", self._allow),
                 ("User-Agent", f"msrpconf/{__version__}"),
                 *self._headers,
@@ -303,35 +343,14 @@ class UserAgent:
         methods = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, NOTIFY"
         return methods if self.on_invited is None else f"{methods}, REFER"
 
-    def _contact(self, local: Address) -> str:
-        uri = SipURI("sip", SipURI.parse(self.user).user, None, bracket(local.host), local.port)
-        if local.transport != "udp":
-            uri = uri.with_parameters(("transport", local.transport))
-        return f"<{uri}>"
-
     def contact(self, flow: Flow) -> str:
         """The value of our Contact for who has come by `flow`."""
-        return self._contact(self._transport.local_address(flow.transport, flow.remote[0]))
-
-    def _listen_for(self, peer: Address) -> Deferred[Any]:
-        """Have an end of our own that `peer` can reach."""
-        try:
-            self._transport.local_address(peer.transport, peer.host)
-        except TransportError:
-            if is_ipv6(peer.host):
-                host = "::1" if is_loopback(peer.host) else "::"
-            else:
-                host = "127.0.0.1" if is_loopback(peer.host) else "0.0.0.0"
-            return self._listen_at(Address(peer.transport, host, 0))
-        return succeed(None)
-
-    def _listen_at(self, address: Address) -> Deferred[None]:
-        return self._transport.listen(address).addCallback(self.listening.append)
+        return self._ends.contact(flow.transport, flow.remote[0])
 
     @inlineCallbacks
     def _connect(self, leg: Leg, answer: Response) -> Generator[Deferred[Any], Any, None]:
         """Connect to where the room's answer says, and bind the session there."""
-        media = _answered_media(answer)
+        media = answered_media(answer)
         session = leg.session
         session.remote_path = " ".join(media.path).encode("utf-8")
         self._sessions[session_id(session.local_path)] = session
@@ -400,6 +419,8 @@ class UserAgent:
         leg = self._legs.get(key)
         if leg is not None:
             leg.request_received(transaction)
+        elif request.call_id in self.subscriptions and request.to.tag is not None:
+            self.subscriptions[request.call_id].received(transaction)
         elif request.method == "OPTIONS" and request.to.tag is None:
             transaction.answer(200, headers=(("Allow", self._allow),))
         elif request.method == "REFER" and request.to.tag is None:
@@ -414,26 +435,6 @@ class UserAgent:
 def _uri_of(address: Address) -> SipURI:
     parameters = (("transport", address.transport),)
     return SipURI("sip", None, None, bracket(address.host), address.port, parameters)
-
-
-def _room_uri(room: str) -> SipURI:
-    try:
-        uri = parse_uri(room if ":" in room.partition("@")[0] else f"sip:{room}")
-    except SipSyntaxError as error:
-        raise JoinError(416, f"no room's address: {error}") from None
-    if not isinstance(uri, SipURI) or not uri.user:
-        raise JoinError(416, f"a room's address is sip:room@domain, got {room!r}")
-    return uri
-
-
-def _answered_media(answer: Response) -> MsrpMedia:
-    try:
-        media = msrp_media(SessionDescription.parse(answer.body))
-    except SdpError as error:
-        raise JoinError(488, f"the room's answer is wrong: {error}") from None
-    if not media:
-        raise JoinError(488, "the room refused the MSRP session")
-    return media[0]
 
 
 def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.session import Session
-from msrpconf.protocols.sdp import MediaDescription
+from msrpconf.protocols.sdp import MediaDescription, SdpError, SessionDescription
+from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media
 from msrpconf.protocols.sip.answering import MAX_ROUNDS, credentials_of
 from msrpconf.protocols.sip.client_transaction import ClientTransaction
 from msrpconf.protocols.sip.dialog import Dialog
@@ -19,6 +20,7 @@ from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
+from msrpconf.protocols.sip.uri import SipURI, parse_uri
 
 if TYPE_CHECKING:
     from msrpconf.client.agent import UserAgent
@@ -192,3 +194,25 @@ def reason_of(request: Request) -> str | None:
         return Reason.parse(value).text
     except SipSyntaxError:
         return value
+
+
+def room_uri(room: str) -> SipURI:
+    """The URI of a room as people write it: ``lobby@example.com``. Raises `JoinError`."""
+    try:
+        uri = parse_uri(room if ":" in room.partition("@")[0] else f"sip:{room}")
+    except SipSyntaxError as error:
+        raise JoinError(416, f"no room's address: {error}") from None
+    if not isinstance(uri, SipURI) or not uri.user:
+        raise JoinError(416, f"a room's address is sip:room@domain, got {room!r}")
+    return uri
+
+
+def answered_media(answer: Response) -> MsrpMedia:
+    """The MSRP session in an answer. Raises `JoinError` where there is none."""
+    try:
+        media = msrp_media(SessionDescription.parse(answer.body))
+    except SdpError as error:
+        raise JoinError(488, f"the room's answer is wrong: {error}") from None
+    if not media:
+        raise JoinError(488, "the room refused the MSRP session")
+    return media[0]

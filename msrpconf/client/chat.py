@@ -13,11 +13,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from msrpconf.client.call import ACTIVE_PORT, GOODBYE, reason_of
+from msrpconf.client.call import ACTIVE_PORT, GOODBYE, reason_of, room_uri
 from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
 from msrpconf.client.files import Progress, fetch_file, send_file
 from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import Referrals
+from msrpconf.client.roster import Roster
+from msrpconf.client.watching import OnEvents, Watch, WatchError
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -57,6 +59,8 @@ class Listener:
     - `on_file`: that there is a file, which `Message.file` says how to fetch; without it that
       goes to `on_notice`.
     - `on_typing`: who is typing from now on, or is not any more (RFC 3994).
+    - `on_events`: who comes, goes, is invited, and what else happens, as the room tells those who
+      watch it; with it, one does from when one is in: see `Chat.watch`.
     - `on_ended`: called once if the room, or the way there, ends before `Chat.leave` is called;
       its text says why.
     """
@@ -66,6 +70,7 @@ class Listener:
     on_ended: OnEnded | None = None
     on_typing: OnTyping | None = None
     on_file: OnMessage | None = None
+    on_events: OnEvents | None = None
 
 
 class Chat:
@@ -94,6 +99,8 @@ class Chat:
         self.ended = False
         self.nickname: str | None = None
         self.features: frozenset[str] = frozenset()
+        self.watching: Watch | None = None
+        self._unwatched: Deferred[None] = succeed(None)
         self._agent = agent
         self._goodbye: IDelayedCall | None = None
         self._composer = Composer(agent.clock, self._send_composing)
@@ -208,6 +215,23 @@ class Chat:
 
     # About others.
 
+    def watch(self) -> Watch:
+        """Be told who is in the room from now on, as `Listener.on_events` and `roster` say.
+
+        That the room tells nobody is no failure: `Watch.error` says it.
+        """
+        if self.watching is None:
+            on_events = self.listener.on_events
+            self.watching = Watch(self._agent, room_uri(self.address), self.via, on_events)
+            self.watching.begun.addErrback(lambda failure: failure.trap(WatchError) and None)
+            self.watching.begin()
+        return self.watching
+
+    @property
+    def roster(self) -> Roster:
+        """Who is in the room, as far as it has told: what `watch` keeps true."""
+        return Roster() if self.watching is None else self.watching.roster
+
     def remove(self, uri: str) -> Deferred[Fragment]:
         """Have the user at `uri` removed, from all devices (RFC 4579 §5.11).
 
@@ -271,7 +295,8 @@ class Chat:
             return succeed(None)
         self.end()
         self.dialog, bye = self.dialog.request("BYE")
-        return self._agent.send_in_dialog(bye, self.flow).addCallback(lambda _: None)
+        unwatched = self._unwatched
+        return self._agent.send_in_dialog(bye, self.flow).addCallback(lambda _: unwatched)
 
     # From SIP.
 
@@ -307,6 +332,8 @@ class Chat:
         self._composer.said()
         self._typists.close()
         self._referrals.close()
+        if self.watching is not None:
+            self._unwatched = self.watching.stop()
         self._agent.forget(self)
         self.sender.session_lost("you have left")
         self.session.close()

@@ -33,6 +33,12 @@ from msrpconf.protocols.xml import XmlError
 MAX_USERS = 100000
 """Users that a roster has at most, whatever a server says."""
 
+MAX_OCTETS = 64 * 1024 * 1024
+"""Octets of partial documents that are put together before all is wanted again, in full.
+
+It bounds what a server can have us keep in pieces; one that tells what is so is not asked often.
+"""
+
 
 class Outcome(enum.Enum):
     """What became of a document."""
@@ -57,7 +63,7 @@ class Roster:
         self.begin()
 
     def begin(self) -> None:
-        """Know nothing: a new subscription counts its documents anew (§5.2)."""
+        """Know nothing."""
         self.uri: str | None = None
         self.version: int | None = None
         self.description = Description()
@@ -65,6 +71,14 @@ class Roster:
         self.state = ConferenceState()
         self.ended = False
         self._users: dict[str, User] = {}
+        self._broken = False
+        self._octets = 0
+        self._touched: dict[str, User | None] = {}
+
+    def begin_again(self) -> None:
+        """A new subscription counts its documents anew (§5.2); until the first one, which tells
+        everything, what was known before is there, and not `complete`."""
+        self.version = None
         self._broken = False
 
     @property
@@ -76,6 +90,19 @@ class Roster:
     def complete(self) -> bool:
         """Whether what is known is all of it: there was a full document, and no gap since."""
         return self.version is not None and not self._broken
+
+    @property
+    def touched(self) -> Mapping[str, User | None]:
+        """The users whom the last document that was applied was about, as they were before it."""
+        return self._touched
+
+    @property
+    def tells_users(self) -> bool:
+        """Whether it is told who is in, and not only how many.
+
+        Some may know only that; and where a document is too large for the way, it comes without.
+        """
+        return self.complete and (bool(self._users) or not self.state.user_count)
 
     @property
     def present(self) -> list[User]:
@@ -90,12 +117,15 @@ class Roster:
         if self._is_old(document):
             return Outcome.OLD
         if document.state == "partial":
-            if self.version is None or self._broken or document.version != self.version + 1:
+            self._octets += len(octets)
+            missing = self.version is None or document.version != self.version + 1
+            if self._broken or missing or self._octets > MAX_OCTETS:
                 self._broken = True
                 return Outcome.GAP
             users = self._updated(document.users)
         else:
-            users = _all_of(document)
+            users = self._replaced(_all_of(document))
+            self._octets = 0
         self._users = users
         self._broken = False
         self.uri, self.version = document.uri, document.version
@@ -117,19 +147,29 @@ class Roster:
 
     def _updated(self, part: UsersPart | None) -> dict[str, User]:
         if part is None:
+            self._touched = {}
             return self._users
         if part.state != "partial":
-            return _users_of(part)
+            return self._replaced(_users_of(part))
         users = self._users  # one user's change costs one user
         _check_bound(len(users) + len(part.users))
+        self._touched = {}
         for each in part.users:
             entity = each.user.entity
+            self._touched.setdefault(entity, users.get(entity))
             if each.state == "deleted":
                 users.pop(entity, None)
             elif each.state == "partial" and entity in users:
                 users[entity] = _merged_user(users[entity], each)
             else:
                 users[entity] = _without_deleted(each)
+        return users
+
+    def _replaced(self, users: dict[str, User]) -> dict[str, User]:
+        """The users, all of them told anew."""
+        known = self._users
+        self._touched = dict(known)
+        self._touched.update((entity, None) for entity in users if entity not in known)
         return users
 
 

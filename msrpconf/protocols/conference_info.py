@@ -14,6 +14,18 @@ from attrs import frozen
 
 from msrpconf.protocols.xml_writing import escaped, escaped_uri
 
+__all__ = [
+    "ConferenceState",
+    "Description",
+    "Endpoint",
+    "Execution",
+    "Host",
+    "Media",
+    "MediaEntry",
+    "UriEntry",
+    "User",
+]
+
 CONFERENCE_INFO = "application/conference-info+xml"
 """The media type of the documents (RFC 4575 §9.2)."""
 

@@ -106,6 +106,27 @@ class RosterTests(SynchronousTestCase):
         self.assertEqual(self.roster.users, {})
         self.apply(full(0, User(BOB)))
 
+    def test_another_subscription_begins_with_a_full_document(self) -> None:
+        self.apply(full(7, User(ALICE)))
+        self.roster.begin_again()
+        self.assertFalse(self.roster.complete)
+        self.assertEqual(list(self.roster.users), [ALICE])
+        self.apply(partial(8, user_element(User(BOB))), Outcome.GAP)
+        self.apply(full(0, User(BOB)))
+        self.assertEqual(dict(self.roster.touched), {ALICE: User(ALICE), BOB: None})
+        self.assertTrue(self.roster.complete)
+
+    def test_what_is_told_in_pieces_is_bounded(self) -> None:
+        self.patch(roster, "MAX_OCTETS", 2000)
+        self.apply(full(0))
+        pieces = 0
+        while self.roster.apply(partial(pieces + 1, user_element(User(ALICE)))) is Outcome.APPLIED:
+            pieces += 1
+        self.assertIn(pieces, range(2, 10))
+        self.assertFalse(self.roster.complete)
+        self.apply(full(pieces + 1, User(BOB)))
+        self.apply(partial(pieces + 2, user_element(User(ALICE))))
+
     def test_the_end(self) -> None:
         self.apply(full(7, User(ALICE)))
         self.apply(ended_document(ROOM, 8), Outcome.ENDED)
