@@ -4,18 +4,22 @@
     PUBLISH, SIP-If-Match, no body --> it holds longer
     PUBLISH, Expires: 0, or none in time --> it has ended
 
-A conference has one publication. Who begins another takes its place: the server that has the
-conference has started again, and knows of no entity-tag.
+A conference has one publication of each publisher, which is the server that the From tag names.
+Who begins another takes the place of its own: it has started again, and knows of no entity-tag. A
+room that is set up is there on several servers, and lives on one of them: what counts is the last
+publication that has somebody in it, else the last one.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterator
 
-from attrs import define, frozen
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpconf.conference.composing import Composed, KeptPublication, Publication
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.roles import Role
 from msrpconf.conference.states import Change, ConferenceInfo, Watcher
@@ -36,6 +40,12 @@ from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.protocols.xml import XmlError
 from msrpconf.protocols.xml_writing import as_uri
 from msrpconf.visible import visible
+
+MAX_PUBLISHERS = 16
+"""Publications of one conference; of more, that goes which expires first."""
+
+MAX_NAME = 64
+"""Characters of what a publisher is called."""
 
 log = Logger()
 
@@ -141,39 +151,59 @@ class PublishedConference:
         return change
 
 
-@define(eq=False)
-class _Publication:
-    """What somebody has published, until `timer` ends it."""
-
-    conference: PublishedConference
-    etag: str
-    timer: IDelayedCall | None = None
-
-
 class PublishedStates:
     """Takes PUBLISHes, and gives what they say as `ConferenceStates`.
 
-    Who may publish, and for which conferences, is decided before.
+    Who may publish, and for which conferences, is decided before. `on_kept` is told of the key of
+    a conference and of a publisher when what `kept` gives of these is different.
     """
 
     def __init__(self, clock: IReactorTime, settings: PublicationSettings | None = None) -> None:
         self.settings = settings or PublicationSettings()
+        self.on_kept: Callable[[str, str], None] = lambda key, publisher: None
         self._clock = clock
-        self._publications: dict[str, _Publication] = {}
+        self._conferences: dict[str, Composed] = {}
         self._watchers: list[Watcher] = []
         self._budget = LineBudget(clock)
 
     def __len__(self) -> int:
-        return len(self._publications)
+        return len(self._conferences)
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys of the conferences."""
+        return iter(list(self._conferences))
 
     def find(self, key: str) -> ConferenceInfo | None:
         """See `ConferenceStates`."""
-        found = self._publications.get(key)
+        found = self._conferences.get(key)
         return None if found is None else found.conference
 
     def watch(self, watcher: Watcher) -> None:
         """See `ConferenceStates`."""
         self._watchers.append(watcher)
+
+    def kept(self, key: str, publisher: str) -> KeptPublication | None:
+        """What there is to keep of a publication; None for one that is over."""
+        composed = self._conferences.get(key)
+        found = None if composed is None else composed.publications.get(publisher)
+        if found is None:
+            return None
+        return KeptPublication(key, publisher, found.etag, found.expires_at, found.octets)
+
+    def restore(self, kept: KeptPublication) -> None:
+        """Have a publication again that was here before a restart, and has not expired.
+
+        Raises `XmlError` for one whose document cannot be read.
+        """
+        document = read_document(kept.octets, self.settings.max_octets)
+        if _key(document.uri) != kept.room:
+            raise XmlError(f"the document is of {document.uri}, and not of {kept.room}")
+        lasts = kept.expires_at - self._clock.seconds()
+        if lasts <= 0 or len(self) >= self.settings.max_conferences:
+            return
+        publication = self._publication(kept.room, kept.publisher, document, kept.octets)
+        publication.etag = kept.etag
+        self._hold(kept.room, publication, lasts)
 
     def handle(self, request: Request) -> Response:
         """Answer a PUBLISH, as `publish` does, with a response in any case."""
@@ -202,48 +232,48 @@ class PublishedStates:
             why = "Only the event package conference is published here"
             return Denied(489, why, (("Allow-Events", "conference"),))
         key = request.uri.key
-        known = self._publications.get(key)
         match = request.headers.get("SIP-If-Match")
+        known = None
         if match is not None:
             if not is_token(match.strip()):
                 return Denied(400, "SIP-If-Match needs one entity-tag")
-            if known is None or known.etag != match.strip():
+            composed = self._conferences.get(key)
+            known = None if composed is None else composed.of_tag(match.strip())
+            if known is None:
                 return Denied(412, "No publication of that entity-tag here: publish anew")
         expires = self._expires(request)
         if isinstance(expires, Denied):
             return expires
         if expires == 0:
-            if match is None:
+            if known is None:
                 return Denied(400, "To end a publication, SIP-If-Match must name it")
-            self._end(key)
+            self._end(key, known)
             return self._accepted(request, 0, _new_tag())
-        if not request.body:
-            if known is None or match is None:
-                return Denied(400, f"A publication begins with a body of {CONFERENCE_INFO}")
-        else:
+        if request.body:
             document = self._document(request, key)
             if isinstance(document, Denied):
                 return document
+            publisher = _publisher(request) if known is None else known.publisher
             if document.state == "deleted":
-                self._end(key)
+                if known is not None:
+                    self._end(key, known)
                 return self._accepted(request, 0, _new_tag())
-            if known is None:
-                if len(self._publications) >= self.settings.max_conferences:
-                    why = f"{len(self)} conferences are published here already"
-                    return Denied(503, why, (("Retry-After", "60"),))
-                known = _Publication(PublishedConference(document.uri), "")
-                self._publications[key] = known
-            self._update(key, known, document)
+            if key not in self._conferences and len(self) >= self.settings.max_conferences:
+                why = f"{len(self)} conferences are published here already"
+                return Denied(503, why, (("Retry-After", "60"),))
+            known = self._publication(key, publisher, document, request.body)
+        elif known is None:
+            return Denied(400, f"A publication begins with a body of {CONFERENCE_INFO}")
         known.etag = _new_tag()
-        _cancel(known)
-        known.timer = self._clock.callLater(expires, self._expired, key)
+        self._hold(key, known, expires)
         return self._accepted(request, expires, known.etag)
 
     def stop(self) -> None:
         """Forget everything, and tell nobody."""
-        for each in self._publications.values():
-            _cancel(each)
-        self._publications.clear()
+        for composed in self._conferences.values():
+            for each in composed.publications.values():
+                _cancel(each)
+        self._conferences.clear()
 
     def _expires(self, request: Request) -> int | Denied:
         settings = self.settings
@@ -271,35 +301,72 @@ class PublishedStates:
             return Denied(400, "The document is of another conference than the Request-URI")
         return document
 
-    def _update(self, key: str, publication: _Publication, document: Document) -> None:
-        conference = publication.conference
-        change = conference.update(document)
-        if change or not publication.etag:
-            self._tell(key, conference, change)
+    def _publication(
+        self, key: str, publisher: str, document: Document, octets: bytes
+    ) -> Publication:
+        """The publication of a publisher, which says this now."""
+        composed = self._conferences.get(key)
+        is_new = composed is None
+        if composed is None:
+            composed = self._conferences[key] = Composed(PublishedConference(document.uri))
+        publications = composed.publications
+        publication = publications.pop(publisher, None)
+        if publication is None:
+            if len(publications) >= MAX_PUBLISHERS:
+                self._forget(key, min(publications.values(), key=lambda each: each.expires_at))
+            publication = Publication(publisher, document, octets)
+        publications[publisher] = publication
+        publication.take(document, octets)
+        self._compose(key, composed, is_new)
+        return publication
+
+    def _compose(self, key: str, composed: Composed, is_new: bool = False) -> None:
+        change = composed.conference.update(composed.counts.document)
+        if change or is_new:
+            self._tell(key, composed.conference, change)
+
+    def _hold(self, key: str, publication: Publication, lasts: float) -> None:
+        _cancel(publication)
+        publication.expires_at = self._clock.seconds() + lasts
+        publication.timer = self._clock.callLater(lasts, self._expired, key, publication)
+        self.on_kept(key, publication.publisher)
 
     def _accepted(self, request: Request, expires: int, etag: str) -> Response:
         headers = (("Expires", str(expires)), ("SIP-ETag", etag))
         return request.response(200, headers=headers)
 
-    def _expired(self, key: str) -> None:
+    def _expired(self, key: str, publication: Publication) -> None:
         log.info("expired: what was published of {room}: as if it had ended", room=key)
-        self._end(key)
+        self._end(key, publication)
 
-    def _end(self, key: str) -> None:
-        publication = self._publications.pop(key, None)
-        if publication is not None:
-            _cancel(publication)
-            self._tell(key, publication.conference, None)
+    def _forget(self, key: str, publication: Publication) -> None:
+        _cancel(publication)
+        del self._conferences[key].publications[publication.publisher]
+        self.on_kept(key, publication.publisher)
+
+    def _end(self, key: str, publication: Publication) -> None:
+        self._forget(key, publication)
+        composed = self._conferences[key]
+        if composed.publications:
+            self._compose(key, composed)
+        else:
+            del self._conferences[key]
+            self._tell(key, composed.conference, None)
 
     def _tell(self, key: str, conference: PublishedConference, change: Change | None) -> None:
         for watcher in self._watchers:
             watcher(key, conference, change)
 
 
-def _cancel(publication: _Publication) -> None:
+def _cancel(publication: Publication) -> None:
     timer, publication.timer = publication.timer, None
     if timer is not None and timer.active():
         timer.cancel()
+
+
+def _publisher(request: Request) -> str:
+    """The server that publishes: its tags begin with its name."""
+    return (request.from_.tag or "").partition(".")[0][:MAX_NAME]
 
 
 def _new_tag() -> str:

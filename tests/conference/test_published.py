@@ -8,6 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.client.roster import Outcome, Roster
+from msrpconf.conference import published
+from msrpconf.conference.composing import KeptPublication
 from msrpconf.conference.published import PublicationSettings, PublishedStates
 from msrpconf.conference.publishing import Publisher
 from msrpconf.conference.states import Change, ConferenceInfo, ConferenceStates
@@ -24,6 +26,7 @@ from msrpconf.protocols.conference_info import (
     users_element,
 )
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.xml import XmlError
 from tests.conference.support import ROOM, ControlTestCase, request
 from tests.documents import read, text, users
 
@@ -40,7 +43,7 @@ def body(*people: User, uri: str = ROOM, state: str = "full", subject: str = "Fi
     return document(uri, state, 1, parts)
 
 
-class PublishedTests(SynchronousTestCase):
+class PublishedCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.states = PublishedStates(self.clock, PublicationSettings(max_conferences=2))
@@ -56,6 +59,7 @@ class PublishedTests(SynchronousTestCase):
         uri: str = ROOM,
         content_type: str = CONFERENCE_INFO,
         event: str | None = "conference",
+        tag: str = "east.1",
     ) -> Response:
         fields = [
             ("Event", event),
@@ -64,7 +68,14 @@ class PublishedTests(SynchronousTestCase):
         ]
         headers = tuple((name, value) for name, value in fields if value is not None)
         return self.states.handle(
-            request("PUBLISH", uri, headers=headers, body=octets, content_type=content_type)
+            request(
+                "PUBLISH",
+                uri,
+                from_=f"<{uri}>;tag={tag}",
+                headers=headers,
+                body=octets,
+                content_type=content_type,
+            )
         )
 
     def begun(self, *people: User, uri: str = ROOM) -> str:
@@ -84,6 +95,8 @@ class PublishedTests(SynchronousTestCase):
         assert found is not None
         return found
 
+
+class PublishedTests(PublishedCase):
     def test_one_is_there(self) -> None:
         alice = User(ALICE, "Alice", "Al", ("owner",), (HERE,))
         answer = self.publish(body(alice))
@@ -196,6 +209,131 @@ class PublishedTests(SynchronousTestCase):
         odd = evolve(HERE, status="asleep", joining_method="by-foot")
         self.begun(User(ALICE, endpoints=(odd,)))
         read(self.conference.full(1))
+
+
+class SeveralPublishersTests(PublishedCase):
+    """A room that is set up is on all servers, and lives on one."""
+
+    def who(self) -> list[str]:
+        found = self.states.find(ROOM)
+        return [] if found is None else list(users(read(found.full(1))))
+
+    def etag(self, answer: Response) -> str:
+        self.assertEqual(answer.status, 200, answer.reason)
+        return answer.headers.get("SIP-ETag") or ""
+
+    def setUp(self) -> None:
+        super().setUp()
+        alice = User(ALICE, endpoints=(HERE,))
+        self.east = self.etag(self.publish(body(alice)))
+        self.west = self.etag(self.publish(body(), tag="west.1"))
+
+    def test_where_somebody_is_counts(self) -> None:
+        self.assertEqual((self.who(), len(self.states)), ([ALICE], 1))
+        self.east = self.etag(self.publish(body(), self.east))
+        self.assertEqual(self.who(), [])
+        bob = User(BOB, endpoints=(HERE,))
+        # It has been accepted all the time.
+        self.west = self.etag(self.publish(body(bob), self.west, tag="west.1"))
+        self.assertEqual(self.who(), [BOB])
+        self.etag(self.publish(match=self.east, expires=100))
+        self.assertEqual(self.who(), [BOB])
+
+    def test_the_last_to_go_ends_it(self) -> None:
+        self.changes.clear()
+        self.publish(match=self.east, expires=0)
+        ((_, _, change),) = self.changes
+        self.assertEqual(change, Change(frozenset(), frozenset({ALICE}), False, True))
+        self.assertEqual((self.who(), len(self.states)), ([], 1))
+        self.publish(match=self.west, expires=0)
+        self.assertIsNone(self.changes[-1][2])
+        self.assertEqual(len(self.states), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_expires(self) -> None:
+        self.etag(self.publish(match=self.west, expires=100))
+        self.clock.advance(100)
+        self.assertEqual(self.publish(match=self.west, expires=100).status, 412)
+        self.assertEqual(self.who(), [ALICE])
+
+    def test_who_starts_again_takes_its_own_place(self) -> None:
+        self.publish(body(), tag="east.2")
+        self.assertEqual(self.who(), [])
+        self.assertEqual(self.publish(match=self.east).status, 412)
+        self.etag(self.publish(match=self.west))
+
+    def test_no_more_than_a_bound(self) -> None:
+        for number in range(published.MAX_PUBLISHERS - 1):
+            self.publish(body(), tag=f"other{number}.1", expires=200 + number)
+        self.assertEqual(self.publish(match=self.west).status, 200)
+        self.assertEqual(self.publish(match=self.east).status, 200)
+        self.assertEqual(len(self.clock.getDelayedCalls()), published.MAX_PUBLISHERS)
+
+
+class RestoringTests(PublishedCase):
+    """What is kept of publications, and is there again after a restart."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.written: list[tuple[str, str]] = []
+        self.states.on_kept = lambda *each: self.written.append(each)
+
+    def restarted(self, *kept: KeptPublication) -> None:
+        self.states.stop()
+        self.states = PublishedStates(self.clock)
+        for each in kept:
+            self.states.restore(each)
+
+    def kept(self) -> KeptPublication:
+        found = self.states.kept(ROOM, "east")
+        assert found is not None
+        return found
+
+    def test_its_entity_tag_holds(self) -> None:
+        tag = self.begun(User(ALICE, endpoints=(HERE,)))
+        self.assertEqual(self.written, [(ROOM, "east")])
+        kept = self.kept()
+        self.assertEqual((kept.etag, kept.expires_at), (tag, 3600.0))
+        self.clock.advance(3000)
+        self.restarted(kept)
+        self.assertEqual(list(users(read(self.conference.full(1)))), [ALICE])
+        self.assertEqual(self.publish(match=tag, expires=1000).status, 200)
+        self.clock.advance(999)
+        self.assertEqual(len(self.states), 1)
+
+    def test_it_expires_when_it_would_have(self) -> None:
+        self.begun(User(ALICE))
+        kept = self.kept()
+        self.clock.advance(3000)
+        self.restarted(kept)
+        self.clock.advance(599)
+        self.assertEqual(len(self.states), 1)
+        self.clock.advance(1)
+        self.assertEqual(len(self.states), 0)
+
+    def test_one_that_has_expired_meanwhile_is_dropped(self) -> None:
+        self.begun(User(ALICE))
+        kept = self.kept()
+        self.clock.advance(3600)
+        self.restarted(kept)
+        self.assertEqual(len(self.states), 0)
+
+    def test_each_change_is_to_be_kept(self) -> None:
+        tag = self.begun(User(ALICE))
+        answer = self.publish(match=tag, expires=100)
+        tag = answer.headers.get("SIP-ETag") or ""
+        self.assertEqual((self.kept().etag, self.kept().expires_at), (tag, 100.0))
+        self.clock.advance(100)
+        self.assertIsNone(self.states.kept(ROOM, "east"))
+        self.assertEqual(self.written, [(ROOM, "east")] * 3)
+
+    def test_what_cannot_be_read(self) -> None:
+        self.begun(User(ALICE))
+        for wrong in (b"<", body(uri="sip:other@conf.example.com")):
+            with self.assertRaises(XmlError):
+                self.restarted(evolve(self.kept(), octets=wrong))
+            self.states.stop()
+            self.begun(User(ALICE))
 
 
 class BothEndsTests(ControlTestCase):
