@@ -164,7 +164,7 @@ class Config:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))
 
     def _check_sip(self) -> Iterable[str]:
-        if "focus" in self.components:
+        if {"focus", "presence"} & self.components:
             yield from self.sip.problems(
                 trusted_written="sip.trusted" in self.written, database="database" in self.written
             )

@@ -138,7 +138,7 @@ class ChannelKeys:
 
     def _component_problems(self) -> Iterable[str]:
         focus, server = "focus" in self.components, "server" in self.components
-        if not (focus or server):
+        if not (focus or server) and self.components != {"presence"}:
             names = " and ".join(f"[{name}]" for name in sorted(self.components))
             yield (
                 f"{names} alone runs neither focus nor server; write an empty table [focus] or"
@@ -160,11 +160,8 @@ class ChannelKeys:
                 f"{key}: focus and server of one process need no link; run them apart with"
                 " twistd msrpconf-focus and twistd msrpconf-server, or leave the key out"
             )
-        if focus and not server:
-            if "presence" in self.components:
-                yield (
-                    "[presence] runs beside [server], whose rooms are watched, in one process with"
-                    " a focus; leave it out here"
-                )
-        elif server and not focus and "presence" in self.components:
-            yield "[presence] runs where focus and server are in one process; leave it out here"
+        if server and not focus and "presence" in self.components:
+            yield (
+                "[presence] needs the SIP endpoint of a focus, or one of its own; leave it out,"
+                " or run it apart with twistd msrpconf-presence"
+            )

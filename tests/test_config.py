@@ -486,15 +486,21 @@ class CheckTests(SynchronousTestCase):
         self.refused(both, "[dispatcher] servers: focus and server of one process need no link")
         both = f"[focus]\n[server]\ncontrol = {unix}"
         self.refused(both, "[server] control: focus and server of one process need no link")
+        Config.parse(f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]", "x").check()
         self.refused(
-            f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]",
-            "[presence] runs beside [server]",
+            f"[server]\ncontrol = {unix}\n[presence]",
+            "[presence] needs the SIP endpoint of a focus, or one of its own; leave it out, or run"
+            " it apart with twistd msrpconf-presence",
         )
-        self.refused(
-            f"[focus]\n[presence]\n[dispatcher]\nservers = [{unix}]",
-            "[presence] runs beside [server]",
-        )
-        self.refused(f"[server]\ncontrol = {unix}\n[presence]", "[presence] runs where")
+
+    def test_a_presence_agent_apart(self) -> None:
+        text = "[focus]\n[server]\n[presence]\n[management]\n[dispatcher]"
+        config = Config.parse(text, "x").only("presence")
+        config.check()
+        self.assertEqual(config.components, {"presence"})
+        self.refused("[presence]\n[management]", "[management] and [presence] alone runs neither")
+        open_to_all = '[sip]\nlisten = ["udp:192.0.2.1:5060"]\n[presence]'
+        self.refused(open_to_all, '[sip] listen: "udp:192.0.2.1:5060" is open to other hosts')
 
     def test_a_process_that_runs_some_of_it(self) -> None:
         unix = '"unix:/run/msrpconf/east.sock"'

@@ -13,9 +13,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 
-from msrpconf.conference.published import PublishedStates
 from msrpconf.config import Config
-from msrpconf.presence.published_policy import PublishedWatchPolicy
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.compose import (
     Trace,
@@ -34,7 +32,7 @@ from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import DispatcherParts, Reloaded, ReloadError
-from msrpconf.services.presence import PresenceService
+from msrpconf.services.published_presence import PublishedPresence
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
@@ -223,21 +221,11 @@ class FocusApart(MultiService):
             )
             self.dispatcher.share(claims)
         self.focus.focus.authentication = authentication_of(config, reactor, self._database)
-        self.published: PublishedStates | None = None
-        """What servers have published to the presence agent here; None without one."""
-        self.presence: PresenceService | None = None
+        self.presence: PublishedPresence | None = None
+        """Who watches rooms; None where the configuration has no presence agent."""
         if "presence" in config.components:
-            self.published = states = PublishedStates(reactor)
-            self.focus.focus.published = states.handle
-            self.presence = PresenceService(
-                reactor,
-                self.focus,
-                states,
-                PublishedWatchPolicy(states),
-                # Participants and rooms are the servers'.
-                lambda request: None,
-                presence_settings(config),
-            )
+            self.presence = PublishedPresence(reactor, self.focus, presence_settings(config))
+            self.focus.focus.published = self.presence.states.handle
         self._started = False
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
@@ -304,8 +292,6 @@ class FocusApart(MultiService):
             yield self.dispatcher.stopService()
         if self.presence is not None:
             yield self.presence.stopService()
-        if self.published is not None:
-            self.published.stop()
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()

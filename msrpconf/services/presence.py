@@ -38,6 +38,7 @@ from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_checks import check_extensions, conference_uri
 from msrpconf.services.notify_sender import NotifySender
+from msrpconf.services.presence_user_agent import is_from_focus
 from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 
 EVENTS = (CONFERENCE_EVENT, WINFO_EVENT)
@@ -90,6 +91,8 @@ class PresenceAgent:
             clock, self.notifier, packages, participant, settings.lifetimes
         )
         self._publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
+        self.published: Callable[[Request], Response] | None = None
+        """Takes what focuses publish of rooms that are elsewhere; None where none is."""
         states.watch(self._changed)
         policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
 
@@ -146,6 +149,8 @@ class PresenceAgent:
             return self._subscribe(transaction, known)
         if request.to.tag is not None or known is None:
             return Denied(481, "PUBLISH belongs to no dialog: leave the tag of To out")
+        if self.published is not None and is_from_focus(transaction):
+            return self.published(request)
         if self._publishing is None:
             return Denied(403, "The rooms are not here: change the subject in the room")
         return self._publishing.handle(request, known.key)

@@ -32,10 +32,11 @@ from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.sockets import bound_socket
 from msrpconf.services.apart import Apart, make_apart
 from msrpconf.services.compose import ConferenceService, make_service
+from msrpconf.services.presence_apart import PresenceApart
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
-Runnable = ConferenceService | Apart
+Runnable = ConferenceService | Apart | PresenceApart
 
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -103,9 +104,14 @@ def make_process(options: Options, *only: str) -> Service:
         raise SystemExit(_told(f"cannot listen at {each}" for each in taken))
     reactor = import_module("twisted.internet.reactor")
     tracer = Tracer(options["trace"]) if options["trace"] else None
-    together = {"focus", "server"} <= config.components
-    make: Callable[..., Runnable] = make_service if together else make_apart
-    return ServerProcess(reactor, make(config, reactor, tracer))
+    return ServerProcess(reactor, _maker(config)(config, reactor, tracer))
+
+
+def _maker(config: Config) -> Callable[..., Runnable]:
+    """What makes the service of a checked configuration."""
+    if config.components == {"presence"}:
+        return PresenceApart
+    return make_service if {"focus", "server"} <= config.components else make_apart
 
 
 def _told(errors: Iterable[str]) -> str:
@@ -127,7 +133,7 @@ def unusable_addresses(config: Config) -> list[str]:
 
 
 def _listens(config: Config) -> list[Address]:
-    sip = config.sip.listen if "focus" in config.components else ()
+    sip = config.sip.listen if {"focus", "presence"} & config.components else ()
     msrp = config.server.listen if "server" in config.components else ()
     xcap = config.xcap.listen if "xcap" in config.written else ()
     return [*sip, *msrp, *xcap]
@@ -216,6 +222,8 @@ def banner(config: Config, listening: list[str]) -> list[str]:
         ),
         *(f"XCAP root at {each}" for each in found["xcap"]),
     ]
+    if config.components == {"presence"}:
+        return [*lines, "focuses publish here what happens in rooms: [focus] presence names it"]
     if "server" not in config.components:
         lines.append(f"servers at {', '.join(map(str, config.dispatcher.servers))}")
     if found["sip"]:

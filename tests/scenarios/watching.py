@@ -62,6 +62,8 @@ class WatcherWire(SipWire):
         self.status = "200 OK"
         self.came_by_tcp = 0
         self.streams: list[_Stream] = []
+        self.people: set[str] = set()
+        """Who is in the room, as far as `apply` was told."""
 
     def _listen_at_both(self, server: tuple[str, int]) -> None:
         """At one port for TCP and UDP: what is free for one may be taken for the other."""
@@ -148,6 +150,16 @@ class WatcherWire(SipWire):
         text = yield self.next()
         assert text.startswith("NOTIFY "), text
         return News(text)
+
+    def apply(self, news: News) -> None:
+        """Know what a NOTIFY says of who is in the room."""
+        if news.kind == "full":
+            self.people.clear()
+        for uri, shown in news.users.items():
+            if " connected" in shown:
+                self.people.add(uri)
+            else:
+                self.people.discard(uri)
 
     @inlineCallbacks
     def close(self) -> Generator[Deferred[Any], Any, None]:

@@ -86,9 +86,9 @@ class ApartTests(TestCase):
         focus = make_apart(Config.parse(keys, "f"), reactor)
         assert isinstance(focus, FocusApart)
         yield focus.startService()
-        assert focus.published is not None
+        assert focus.presence is not None
         told: Deferred[None] = Deferred()
-        focus.published.watch(lambda *each: None if told.called else told.callback(None))
+        focus.presence.states.watch(lambda *each: None if told.called else told.callback(None))
         port = focus.focus.listening[0].port
         room = f"sip:lobby@127.0.0.1:{port}"
         alice = UserAgent(reactor, "sip:alice@home.com")

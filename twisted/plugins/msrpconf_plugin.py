@@ -16,6 +16,13 @@ msrpconf_server = ServiceMaker(
     "msrpconf-server",
 )
 
+msrpconf_presence = ServiceMaker(
+    "msrpconf-presence",
+    "msrpconf.services.tap_presence",
+    "Chat rooms for SIP: a presence agent apart, which tells who is in which room",
+    "msrpconf-presence",
+)
+
 msrpconf_focus = ServiceMaker(
     "msrpconf-focus",
     "msrpconf.services.tap_focus",

@@ -1,0 +1,82 @@
+"""A presence agent as a process of its own.
+
+focus ---PUBLISH, the state of rooms--->  presence agent  <--SUBSCRIBE--- proxy <--- watchers
+                                                          ---NOTIFY-----> proxy ---> watchers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from msrpconf.config import Config
+from msrpconf.services.compose import Trace, presence_settings, sip_trace
+from msrpconf.services.endpoint import SipEndpoint
+from msrpconf.services.focus_authentication import authentication_of
+from msrpconf.services.presence import EVENTS
+from msrpconf.services.presence_user_agent import PresenceUserAgent, PresenceUserAgentSettings
+from msrpconf.services.published_presence import PublishedPresence
+from msrpconf.storage.database import Database
+
+
+class PresenceApart(MultiService):
+    """A presence agent by itself: focuses and servers are elsewhere."""
+
+    name = "msrpconf-presence-apart"
+
+    def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
+        MultiService.__init__(self)
+        self.config = config
+        sip = config.sip
+        settings = PresenceUserAgentSettings(
+            sip.domains, sip.trusted, contact=sip.contact, events=EVENTS
+        )
+        user_agent = PresenceUserAgent(reactor, settings)
+        self.endpoint = SipEndpoint(
+            reactor,
+            user_agent,
+            sip.listen,
+            address=sip.address,
+            max_transactions=sip.max_transactions,
+            trace=None if trace is None else sip_trace(trace),
+        )
+        url = config.database_url
+        self._database = None if url is None else Database(url, reactor)
+        user_agent.authentication = authentication_of(config, reactor, self._database)
+        self.presence = PublishedPresence(reactor, self.endpoint, presence_settings(config))
+
+    @property
+    def listening(self) -> list[str]:
+        """What listens, as ``sip udp:127.0.0.1:5060``."""
+        return [f"sip {address}" for address in self.endpoint.listening]
+
+    @inlineCallbacks
+    def startService(self) -> Generator[Deferred[Any], Any, None]:
+        """Open the ports.
+
+        Fails with `DatabaseError` or `CannotListenError`, and leaves nothing open.
+        """
+        self.running = 1
+        try:
+            if self._database is not None:
+                yield self._database.start()
+                if not self.running:
+                    return  # stopped meanwhile
+            self.presence.startService()
+            yield self.endpoint.startService()
+        except Exception:
+            yield self.stopService()
+            raise
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        """Tell watchers, then close the ports."""
+        self.running = 0
+        self.endpoint.refuse_new()
+        yield self.presence.stopService()
+        yield self.endpoint.stopService()
+        if self._database is not None:
+            yield self._database.stop()
