@@ -10,6 +10,7 @@ from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import METHODS as REGISTERED_METHODS
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
+from msrpconf.protocols.watcher_info import WATCHER_INFO
 from msrpconf.services.focus_authentication import ASSERTED
 from msrpconf.services.focus_checks import (
     ACCEPT_ENCODING,
@@ -73,7 +74,7 @@ class PresenceUserAgent(UserAgentServer):
         headers = (
             settings.allow,
             settings.allow_events,
-            ("Accept", CONFERENCE_INFO),
+            ("Accept", f"{CONFERENCE_INFO}, {WATCHER_INFO}"),
             ACCEPT_ENCODING,
             ACCEPT_LANGUAGE,
             ("Contact", self.contact(transaction, room)),

@@ -39,6 +39,8 @@ class ApartTestCase(ProcessCase):
     grace = 0.5
     silence = 15.0
     msrp_grace = 0.5
+    focus_keys = ""
+    """What else the focuses have in their table."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -110,8 +112,8 @@ class ApartTestCase(ProcessCase):
         trusted = self.address("people")
         config.write_text(
             f'[sip]\nlisten = ["{self.via}"]\ntrusted = ["{trusted}"]\n[focus]\n'
-            f'[dispatcher]\nname = "{name}"\nservers = [{servers}]\ngrace = {self.grace}\n'
-            f"{self.channel(name)}{more}"
+            f'{self.focus_keys}[dispatcher]\nname = "{name}"\nservers = [{servers}]\n'
+            f"grace = {self.grace}\n{self.channel(name)}{more}"
         )
         self.focus = self.twistd("msrpconf-focus", name, config)
         for server in self.controls:

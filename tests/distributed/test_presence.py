@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
 
-from tests.distributed.test_survival import GRACE, SurvivalTestCase, channel, free_port
-from tests.processes import PATIENCE
+from tests.distributed.support import ApartTestCase, Story, free_port, reactor
+from tests.processes import PATIENCE, Program
 from tests.scenarios.watching import News, WatcherWire
 
-reactor: Any = installed
-
-Story = Generator[Deferred[Any], Any, None]
-
-ROOM = "sip:lobby@127.0.0.1"
+ROOM = "sip:lobby@conf.example.com"
 
 
-class PresenceTestCase(SurvivalTestCase):
+class PresenceTestCase(ApartTestCase):
     """A presence agent, a focus that publishes to it, and servers."""
 
     more = ""
@@ -29,6 +24,8 @@ class PresenceTestCase(SurvivalTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.presence_port = free_port()
+        self.focus_keys = f'presence = "sip:127.0.0.1:{self.presence_port}"\n'
+        self.presence: Program
         self.watchers: list[WatcherWire] = []
         self.addCleanup(self.stop_watchers)
 
@@ -44,22 +41,8 @@ class PresenceTestCase(SurvivalTestCase):
             f'[sip]\nlisten = ["udp:127.0.0.1:{self.presence_port}"]\n[presence]\ninterval = 0.1\n'
             f"{self.more}"
         )
-        arguments = "-n", "--pidfile=", "msrpconf-presence", "-c", str(config)
-        self.presence = self.start("twistd", *arguments)
+        self.presence = self.twistd("msrpconf-presence", "presence", config)
         yield self.presence.shows("focuses publish here what happens in rooms")
-
-    @inlineCallbacks
-    def start_focus(self, name: str = "focus-1", more: str = "") -> Story:
-        config = self.directory / f"{name}.toml"
-        servers = ", ".join(f'"{address}"' for address in self.controls.values())
-        config.write_text(
-            f'[sip]\nlisten = ["udp:127.0.0.1:{self.port}"]\n'
-            f'[focus]\npresence = "sip:127.0.0.1:{self.presence_port}"\n[dispatcher]\n'
-            f'name = "{name}"\nservers = [{servers}]\ngrace = {GRACE}\n{channel(name)}{more}'
-        )
-        self.focus = self.start("twistd", "-n", "--pidfile=", "msrpconf-focus", "-c", str(config))
-        for server in self.controls:
-            yield self.focus.shows(rf"server {server} has \d+ rooms")
 
     @inlineCallbacks
     def watch(self, name: str) -> Generator[Any, Any, WatcherWire]:

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from msrpconf.config import Config
-from msrpconf.protocols.conference_info import Endpoint, User
+from msrpconf.protocols.conference_info import CONFERENCE_INFO, Endpoint, User
+from msrpconf.protocols.watcher_info import WATCHER_INFO
 from msrpconf.services.presence_apart import PresenceApart
 from tests.conference.test_published import body
 from tests.scenarios.watching import WatcherWire
@@ -145,8 +146,8 @@ class StoryTests(PresenceApartCase):
         self.assertTrue(answer.startswith("SIP/2.0 200 "), answer)
         allow = "SUBSCRIBE, PUBLISH, OPTIONS"
         self.assertEqual(header(answer, "Allow"), allow)
-        self.assertEqual(header(answer, "Allow-Events"), "conference")
-        self.assertEqual(header(answer, "Accept"), "application/conference-info+xml")
+        self.assertEqual(header(answer, "Allow-Events"), "conference, conference.winfo")
+        self.assertEqual(header(answer, "Accept"), f"{CONFERENCE_INFO}, {WATCHER_INFO}")
         self.assertNotIn("isfocus", answer)
         for method in ("INVITE", "REFER", "MESSAGE", "NOTIFY", "BYE"):
             answer = yield self.ask(method, "Contact: <sip:x@127.0.0.1>")
