@@ -12,11 +12,12 @@ from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
 from msrpconf.protocols.channel_address import ChannelAddress
 from msrpconf.protocols.channel_link import LinkSettings
-from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
+from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import is_numeric, unbracket
 from msrpconf.protocols.sip.grammar import parse_host
 from msrpconf.protocols.tls import TlsError
+from msrpconf.protocols.tls_files import PemFiles
 
 KEYS = ("certificate", "private_key", "authorities")
 
@@ -121,7 +122,7 @@ class ChannelKeys:
                 " [tls]; msrpconf pki makes them"
             )
         paths = [self.directory / (name or "") for name in self.files]
-        return ChannelTls(ChannelFiles(*paths))
+        return ChannelTls(PemFiles(*paths))
 
     def problems(self) -> Iterable[str]:
         """What does not go together, each with its table and key."""

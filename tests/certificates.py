@@ -28,10 +28,13 @@ def issue(
     authority: bool = False,
     hash_function: SHA256 | SHA384 | None = None,
     expired: bool = False,
+    alternatives: bool = True,
+    usages: tuple[x509.ObjectIdentifier, ...] = (),
 ) -> Credentials:
-    """A certificate for names and addresses, signed by `issuer`, else by itself.
+    """A certificate for names, addresses and URIs, signed by `issuer`, else by itself.
 
-    One that is signed by itself, or of an `authority`, may sign others.
+    One that is signed by itself, or of an `authority`, may sign others. Without `alternatives`
+    the first name is its common name and nothing else; `usages` are what it is for.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -44,9 +47,13 @@ def issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(hours=-1 if expired else 24))
-        .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), False)
         .add_extension(x509.BasicConstraints(authority or issuer is None, None), True)
     )
+    if alternatives:
+        general_names = map(_general_name, names)
+        builder = builder.add_extension(x509.SubjectAlternativeName(general_names), False)
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), False)
     signer = key if issuer is None else issuer.key
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     return Credentials(builder.sign(signer, hash_function or SHA256()), key)
@@ -56,7 +63,7 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.UniformResourceIdentifier(name) if ":" in name else x509.DNSName(name)
 
 
 def key_pem(credentials: Credentials, passphrase: bytes | None = None) -> bytes:

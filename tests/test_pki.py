@@ -10,7 +10,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.cli import main
-from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
+from msrpconf.protocols.channel_tls import ChannelTls
+from msrpconf.protocols.tls_files import PemFiles
 
 
 class PkiTests(SynchronousTestCase):
@@ -43,7 +44,7 @@ class PkiTests(SynchronousTestCase):
             self.assertEqual(list(found), [use])
         for name in ("chat-1.example.com", "focus-1"):
             files = (self.directory / f"{name}.pem", self.directory / f"{name}.key")
-            ChannelTls(ChannelFiles(*files, self.directory / "ca.pem"))
+            ChannelTls(PemFiles(*files, self.directory / "ca.pem"))
 
     def test_nobody_else_reads_the_files(self) -> None:
         self.pki("init")

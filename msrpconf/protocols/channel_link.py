@@ -39,9 +39,9 @@ from msrpconf.protocols.channel_counters import (
     LinkCounters,
 )
 from msrpconf.protocols.channel_hello import Hello, link_request
-from msrpconf.protocols.channel_tls import why_refused
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.tls_refusals import why_refused
 from msrpconf.visible import visible
 
 

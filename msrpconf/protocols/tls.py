@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 from cryptography import x509
@@ -192,10 +192,16 @@ def _der(certificate: crypto.X509) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
+class TlsListener(Protocol):
+    """What accepts connections for TLS, such as `Tls`."""
+
+    def server(self) -> IOpenSSLServerConnectionCreator: ...
+
+
 class TlsListeningFactory(TLSMemoryBIOFactory):
     """Accepts TLS for the protocols of a factory, which may refuse one by giving None."""
 
-    def __init__(self, tls: Tls, factory: IProtocolFactory, clock: IReactorTime) -> None:
+    def __init__(self, tls: TlsListener, factory: IProtocolFactory, clock: IReactorTime) -> None:
         super().__init__(tls.server(), False, factory, clock)
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]

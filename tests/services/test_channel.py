@@ -20,9 +20,10 @@ from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
 from msrpconf.protocols.channel_address import ChannelAddress
 from msrpconf.protocols.channel_link import LinkSettings
-from msrpconf.protocols.channel_tls import ChannelFiles, ChannelTls
+from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.tls import Credentials, TlsError
+from msrpconf.protocols.tls_files import PemFiles
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
 from tests.certificates import issue, write
@@ -71,11 +72,11 @@ class ChannelTestCase(TestCase):
     def shown(self) -> str:
         return "".join(f"\n{line[:200]}" for line in self.lines)
 
-    def files(self, name: str, ours: Credentials, trusted: Credentials) -> ChannelFiles:
+    def files(self, name: str, ours: Credentials, trusted: Credentials) -> PemFiles:
         """Write certificates into files."""
         mine = write(ours, self.directory, name)
         authority = write(trusted, self.directory, f"{name}-ca")
-        return ChannelFiles(mine.certificate, mine.private_key, authority.certificate)
+        return PemFiles(mine.certificate, mine.private_key, authority.certificate)
 
     def server(
         self,
@@ -197,6 +198,7 @@ class TlsTests(ChannelTestCase):
     def test_new_certificates_that_cannot_be_used(self) -> None:
         files = self.files("server", issue("a", issuer=AUTHORITY), AUTHORITY)
         tls = ChannelTls(files)
+        assert files.certificate is not None
         before = tls.options()
         files.certificate.write_bytes(b"nothing")
         os.utime(files.certificate, (1, 1))
@@ -210,11 +212,11 @@ class TlsTests(ChannelTestCase):
         write(issue("b"), self.directory, "other")
         for wrong, why in (
             (
-                ChannelFiles(files.certificate, files.private_key, self.directory / "no"),
+                PemFiles(files.certificate, files.private_key, self.directory / "no"),
                 "no cannot",
             ),
             (
-                ChannelFiles(files.certificate, self.directory / "other.key", files.authorities),
+                PemFiles(files.certificate, self.directory / "other.key", files.authorities),
                 "is not the key",
             ),
         ):

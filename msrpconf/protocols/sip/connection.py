@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from attrs import frozen
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -15,6 +17,10 @@ from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Message, SipParseError
 from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.stream import MAX_BODY, MAX_HEADERS, KeepAlive, StreamParser
+from msrpconf.protocols.sip.tls import proven_identities
+from msrpconf.protocols.tls_refusals import why_refused
+
+_USUAL_ENDS = (ConnectionDone, ConnectionLost, ConnectionAborted)
 
 PONG = b"\r\n"
 """The answer to CR LF CR LF (RFC 5626 section 3.5.1)."""
@@ -51,8 +57,11 @@ class ConnectionLimits:
 class ConnectionOwner(Protocol):
     """What a connection tells of itself, and to whom."""
 
+    def made(self, connection: SipConnection) -> None:
+        """It is there, and `flow` says between whom; TLS may be still to come."""
+
     def opened(self, connection: SipConnection) -> None:
-        """It is there, and `flow` says between whom."""
+        """It takes messages."""
 
     def received(self, message: Message, flow: Flow) -> None:
         """A message came."""
@@ -66,8 +75,8 @@ class ConnectionOwner(Protocol):
     def closed(self, connection: SipConnection) -> None:
         """Nothing can be sent by it any more."""
 
-    def lost(self, connection: SipConnection) -> None:
-        """It is gone."""
+    def lost(self, connection: SipConnection, why: str | None) -> None:
+        """It is gone; `why`, where TLS was it."""
 
 
 def _waiting(transport: Any) -> float:
@@ -81,15 +90,18 @@ def _waiting(transport: Any) -> float:
         return float("inf")
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class SipConnection(TwistedProtocol):
     """A stream of messages each way.
 
     `dialled` is the address that we connected to, None if the peer connected to us. `clock`
-    gives the time that `check` compares with the limits.
+    gives the time that `check` compares with the limits. Over TLS, `identities` are the SIP domains
+    that the peer has proved to be (RFC 5922); `secured` fires once who was connected to has proved
+    to be `dialled`, or fails with `TransportError`.
     """
 
     flow: Flow
+    identities: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -113,6 +125,10 @@ class SipConnection(TwistedProtocol):
         self._closing_since: float | None = None
         self._choked = False
         self._unread: float = 0
+        self._secure = transport_name != "tls"
+        self.secured: Deferred[None] = Deferred(lambda _: self._give_up())
+        if self._secure:
+            self.secured.callback(None)
 
     @property
     def usable(self) -> bool:
@@ -128,7 +144,17 @@ class SipConnection(TwistedProtocol):
         self.flow = Flow(
             self._transport_name, (host.host, host.port), (peer.host, peer.port), self._serial
         )
-        self._owner.opened(self)
+        self._owner.made(self)
+        if self._secure:
+            self._owner.opened(self)
+
+    def handshakeCompleted(self) -> None:
+        """From Twisted: TLS is there, and the peer's certificate is good."""
+        if self.usable:
+            self._secure = True
+            self.identities = proven_identities(self.transport)
+            self._owner.opened(self)
+            self.secured.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         """From Twisted."""
@@ -159,7 +185,19 @@ class SipConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """From Twisted."""
         self._stop()
-        self._owner.lost(self)
+        self._owner.lost(self, why := self._why_no_tls(reason))
+        if self.dialled is not None and not self.secured.called:
+            self.secured.errback(TransportError(why or "the connection was closed"))
+
+    def _why_no_tls(self, reason: Failure) -> str | None:
+        """What TLS came to nothing, or broke, by; None where it was not TLS."""
+        if self._transport_name != "tls":
+            return None
+        if not reason.check(*_USUAL_ENDS) or getattr(self.transport, "verify_error", None):
+            return why_refused(reason.value, self.transport)
+        if self._secure or self.dialled is None:
+            return None  # whoever looks whether a port is open says nothing either
+        return "it closed the connection before TLS was there"
 
     def send(self, octets: bytes) -> None:
         """Writes a message. Raises `TransportError` where the connection does not take it."""
@@ -192,6 +230,11 @@ class SipConnection(TwistedProtocol):
             # A producer would be waited for.
             transport.unregisterProducer()
             transport.loseConnection()
+
+    def _give_up(self) -> None:
+        """Nobody waits for TLS any more."""
+        if self.transport is not None:
+            self.abort()
 
     def abort(self) -> None:
         """Closes the connection at once."""

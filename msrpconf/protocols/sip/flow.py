@@ -89,12 +89,14 @@ class Address:
     """A place to listen at or to send to, as `udp:127.0.0.1:5060` or `tcp:[::1]:5060`.
 
     `transport` is one of `TRANSPORTS`; `host` is numeric, or a name that its user resolves,
-    without brackets; port 0 lets the system choose one.
+    without brackets; port 0 lets the system choose one. `domain` is what was looked up to find
+    it, where that is known: who is there by TLS must have a certificate for that.
     """
 
     transport: str = field(validator=_check_transport)
     host: str
     port: int
+    domain: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -108,6 +110,11 @@ class Address:
     def endpoint(self) -> Endpoint:
         """Host and port."""
         return self.host, self.port
+
+    @property
+    def tls_name(self) -> str:
+        """What the certificate of who is there must be for (RFC 5922 section 7.3)."""
+        return self.domain or self.host
 
     @property
     def sent_by(self) -> str:

@@ -24,21 +24,18 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from msrpconf.protocols.line_budget import LineBudget
+from msrpconf.protocols.sip.aliases import Aliases
 from msrpconf.protocols.sip.connection import ConnectionLimits, SipConnection
 from msrpconf.protocols.sip.flow import Address, Endpoint, Flow, is_ipv6, quota_key
 from msrpconf.protocols.sip.message import Message, SipParseError
 from msrpconf.protocols.sip.sender import TransportError
+from msrpconf.protocols.sip.tls import SipTls
+from msrpconf.protocols.tls import TlsListeningFactory
 
 _log = Logger()
 
 CHECK_PERIOD = 5.0
 """Seconds between looks at the connections' time: how much too long they may live."""
-
-TlsServer = Any
-"""A context factory for accepted connections: `ssl.CertificateOptions` or the like."""
-
-TlsClient = Callable[[Address], Any]
-"""Makes the context factory (`IOpenSSLClientConnectionCreator`) for a connection to an address."""
 
 Tracer = Callable[[str, Flow, bytes], None]
 """Told of all octets: "in" or "out", the flow, the octets."""
@@ -61,8 +58,7 @@ class ConnectionPool:
         on_flow_lost: Callable[[Flow], None],
         *,
         trace: Tracer | None = None,
-        tls_server: TlsServer = None,
-        tls_client: TlsClient | None = None,
+        tls: SipTls | None = None,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
@@ -71,12 +67,12 @@ class ConnectionPool:
         self._on_malformed = on_malformed
         self._on_flow_lost = on_flow_lost
         self._trace = trace
-        self._tls_server = tls_server
-        self._tls_client = tls_client
+        self._tls = tls
         self._serials = itertools.count(1)
         self._open: set[SipConnection] = set()  # until connectionLost
         self._by_serial: dict[int, SipConnection] = {}
-        self._by_remote: dict[tuple[str, Endpoint], SipConnection] = {}
+        self._by_remote: dict[Endpoint, SipConnection] = {}  # TCP
+        self._aliases: Aliases[SipConnection] = Aliases()  # TLS
         self._hosts: Counter[str] = Counter()
         self._dialling: dict[Address, _Dialling] = {}
         self._check_call: IDelayedCall | None = None
@@ -96,9 +92,9 @@ class ConnectionPool:
         factory = _Accepting(self, transport)
         if transport != "tls":
             return factory
-        if self._tls_server is None:
+        if self._tls is None or not self._tls.has_certificate:
             raise TransportError("tls: no certificate is configured")
-        return TLSMemoryBIOFactory(self._tls_server, False, factory)
+        return TlsListeningFactory(self._tls, factory, self._reactor)
 
     def connect(
         self, target: Address, source: str = "", timeout: float | None = None
@@ -108,7 +104,10 @@ class ConnectionPool:
         `source` is the address to connect from, empty for the system's choice. Fails with
         `TransportError`. Cancelling it leaves the attempt to those who wait for it too.
         """
-        known = self._by_remote.get((target.transport, target.endpoint))
+        if target.transport == "tls":
+            known = self._aliases.find(target)
+        else:
+            known = self._by_remote.get(target.endpoint)
         if known is not None:
             return succeed(known)
         dialling = self._dialling.get(target)
@@ -131,20 +130,28 @@ class ConnectionPool:
 
     # From the connections (see `ConnectionOwner`)
 
-    def opened(self, connection: SipConnection) -> None:
+    def made(self, connection: SipConnection) -> None:
         self._open.add(connection)
-        flow = connection.flow
-        self._by_serial[flow.serial] = connection
-        # Whoever connects by TLS has not proved to be who its address belongs to (RFC 5923):
-        # it may be answered, and reached by its flow.
-        if connection.dialled is not None or flow.transport != "tls":
-            self._by_remote[flow.transport, flow.remote] = connection
         if connection.dialled is None:
-            self._hosts[quota_key(flow.remote[0])] += 1
+            self._hosts[quota_key(connection.flow.remote[0])] += 1
         if self._check_call is None:
             self._check_call = self._clock.callLater(CHECK_PERIOD, self._check)
         if self._emptied is not None:
             connection.close()
+
+    def opened(self, connection: SipConnection) -> None:
+        flow = connection.flow
+        self._by_serial[flow.serial] = connection
+        if flow.transport != "tls":
+            self._by_remote[flow.remote] = connection
+        elif connection.dialled is not None:
+            self._aliases.add(flow.remote, connection)
+
+    def offer_alias(self, flow: Flow, endpoint: Endpoint) -> None:
+        """Takes from a peer that its connection may serve for requests to `endpoint` (RFC 5923)."""
+        connection = self.find(flow)
+        if connection is not None and connection.dialled is None:
+            self._aliases.add(endpoint, connection)
 
     def received(self, message: Message, flow: Flow) -> None:
         self._on_message(message, flow)
@@ -160,19 +167,33 @@ class ConnectionPool:
         flow = connection.flow
         if self._by_serial.pop(flow.serial, None) is None:
             return
-        key = flow.transport, flow.remote
-        if self._by_remote.get(key) is connection:
-            del self._by_remote[key]
+        self._aliases.discard(connection)
+        if self._by_remote.get(flow.remote) is connection:
+            del self._by_remote[flow.remote]
         self._on_flow_lost(flow)
 
-    def lost(self, connection: SipConnection) -> None:
+    def lost(self, connection: SipConnection, why: str | None) -> None:
         self._open.discard(connection)
+        if why is not None:
+            self._log_no_tls(connection, why)
         if connection.dialled is None:
             host = quota_key(connection.flow.remote[0])
             self._hosts[host] -= 1
             if not self._hosts[host]:
                 del self._hosts[host]
         self._when_empty()
+
+    def _log_no_tls(self, connection: SipConnection, why: str) -> None:
+        """One line for a connection whose TLS came to nothing, or broke."""
+        host = connection.flow.remote[0]
+        if self._emptied is None and (note := self._refusals.take(host)) is not None:
+            _log.warn(
+                "no TLS for SIP {way} {peer}: {why}{note}",
+                way="from" if connection.dialled is None else "to",
+                peer=connection.flow.peer.sent_by,
+                why=why,
+                note=note,
+            )
 
     def _when_empty(self) -> None:
         if self._emptied is not None and not self._open and not self._emptied.called:
@@ -215,16 +236,16 @@ class ConnectionPool:
         made = self._new(target.transport, target)
         factory: IProtocolFactory = _Dialled(made)
         if target.transport == "tls":
-            if self._tls_client is None:
+            if self._tls is None:
                 raise TransportError(f"{target}: no TLS is configured")
-            factory = TLSMemoryBIOFactory(self._tls_client(target), True, factory)
+            factory = TLSMemoryBIOFactory(self._tls.client(target), True, factory, self._reactor)
         kind = TCP6ClientEndpoint if is_ipv6(target.host) else TCP4ClientEndpoint
         bound = (source, 0) if source else None
         endpoint = kind(self._reactor, target.host, target.port, timeout, bound)
         dialling = _Dialling(target, self._dialling)
         self._dialling[target] = dialling
         waiter = dialling.wait()
-        dialling.start(endpoint.connect(factory), made)
+        dialling.start(endpoint.connect(factory), made, timeout, self._clock)
         return waiter
 
 
@@ -258,11 +279,23 @@ class _Dialling:
         self._attempt: Deferred[IProtocol] | None = None
         self._waiting: list[Deferred[SipConnection]] = []
 
-    def start(self, attempt: Deferred[IProtocol], made: SipConnection) -> None:
-        """`attempt` fires once `made` is connected."""
+    def start(
+        self,
+        attempt: Deferred[IProtocol],
+        made: SipConnection,
+        timeout: float,
+        clock: IReactorTime,
+    ) -> None:
+        """`attempt` fires once `made` is connected; TLS then has `timeout` seconds."""
         self._attempt = attempt
 
-        def connected(_: IProtocol) -> None:
+        def late(*_: object) -> None:
+            raise TransportError(f"TLS was not there within {timeout:g} s")
+
+        def secure(_: IProtocol) -> Deferred[None]:
+            return made.secured.addTimeout(timeout, clock, onTimeoutCancel=late)
+
+        def connected(_: None) -> None:
             self._table.pop(self._target, None)
             for waiter in self._take():
                 waiter.callback(made)
@@ -273,7 +306,7 @@ class _Dialling:
             for waiter in self._take():
                 waiter.errback(error)
 
-        attempt.addCallbacks(connected, failed)
+        attempt.addCallback(secure).addCallbacks(connected, failed)
 
     def wait(self) -> Deferred[SipConnection]:
         """The connection, once it is there. Must be called before the attempt ends."""

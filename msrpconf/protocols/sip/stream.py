@@ -12,6 +12,9 @@ MAX_HEADERS = 32768
 #: Default bound of a body, in octets.
 MAX_BODY = 262144
 
+_TLS_RECORD = b"\x16"
+"""What TLS begins with, and no message of SIP."""
+
 
 @frozen
 class KeepAlive:
@@ -95,6 +98,9 @@ class StreamParser:
         return False
 
     def _read_head(self) -> Head | None:
+        if self._buffer.startswith(_TLS_RECORD):
+            # It would be waited for the end of its header fields.
+            raise SipParseError("it speaks TLS, and there is none at this port", fatal=True)
         end = self._buffer.find(b"\r\n\r\n", self._searched)
         if end < 0 or end > self._max_headers:
             if len(self._buffer) > self._max_headers + 3:

@@ -33,11 +33,18 @@ from msrpconf.protocols.sip.message import (
     SipSyntaxError,
     parse_message,
 )
-from msrpconf.protocols.sip.pool import ConnectionPool, TlsClient, TlsServer, Tracer
+from msrpconf.protocols.sip.pool import ConnectionPool, Tracer
 from msrpconf.protocols.sip.sender import ErrorHook, Sent, TransportError
 from msrpconf.protocols.sip.sockets import WILDCARDS, bound_socket
 from msrpconf.protocols.sip.state import call_hook
-from msrpconf.protocols.sip.via import datagram_target, fill, stamp, stream_target
+from msrpconf.protocols.sip.tls import SipTls
+from msrpconf.protocols.sip.via import (
+    alias_target,
+    datagram_target,
+    fill,
+    stamp,
+    stream_target,
+)
 
 _log = Logger()
 
@@ -58,9 +65,8 @@ class TransportLayer:
     reactor unless given, times connections. `on_malformed(error, flow)` is called for what is no
     message; unless given, `answer` is. `trace(direction, flow, octets)` is told of all that comes
     ("in") and goes ("out"). `advertised_host` is the name or address by which others know us, for
-    Via and `local_address`, where it is not the one that we listen at. `tls_server` is the context
-    factory of connections that are accepted for TLS, `tls_client(address)` makes that of
-    connections to an address.
+    Via and `local_address`, where it is not the one that we listen at. `tls` makes the TLS of
+    connections, None for none.
     """
 
     def __init__(
@@ -73,8 +79,7 @@ class TransportLayer:
         clock: IReactorTime | None = None,
         trace: Tracer | None = None,
         advertised_host: str | None = None,
-        tls_server: TlsServer = None,
-        tls_client: TlsClient | None = None,
+        tls: SipTls | None = None,
     ) -> None:
         self.on_message = on_message
         self.on_malformed = self.answer if on_malformed is None else on_malformed
@@ -95,8 +100,7 @@ class TransportLayer:
             self._malformed,
             self._flow_lost,
             trace=trace,
-            tls_server=tls_server,
-            tls_client=tls_client,
+            tls=tls,
         )
         self._datagrams: dict[Endpoint, DatagramSocket] = {}
         self._ports: list[Any] = []
@@ -175,6 +179,15 @@ class TransportLayer:
             return flow.local in self._datagrams
         return self._pool.find(flow) is not None
 
+    def identities(self, flow: Flow) -> frozenset[str]:
+        """The SIP domains that the peer of a flow has proved to be by TLS (RFC 5922)."""
+        connection = self._pool.find(flow)
+        return frozenset() if connection is None else connection.identities
+
+    def connect(self, target: Address) -> Deferred[Flow]:
+        """Has a connection to `target`, whose host is numeric. Fails with `TransportError`."""
+        return self._connect(target).addCallback(lambda connection: connection.flow)
+
     # Requests
 
     def send_request(
@@ -243,8 +256,11 @@ class TransportLayer:
     def _send_stream(self, connection: SipConnection, request: Request) -> Flow:
         flow = connection.flow
         host, port = flow.local
-        port = self._local.port(flow.transport, host) or port
-        fill(request, flow.transport, (self._local.known_host(host, flow.remote[0]), port))
+        listening = self._local.port(flow.transport, host)
+        sent_by = self._local.known_host(host, flow.remote[0]), listening or port
+        # Who knows us by a certificate may send us requests by a connection that we have made.
+        alias = listening is not None and flow.transport == "tls" and connection.dialled is not None
+        fill(request, flow.transport, sent_by, alias=alias)
         connection.send(bytes(request))
         return flow
 
@@ -327,9 +343,16 @@ class TransportLayer:
         try:
             if isinstance(message, Request):
                 stamp(message, flow.remote)
+                if flow.transport == "tls":
+                    self._take_alias(message, flow)
             self.on_message(message, flow)
         except Exception:
             _log.failure("a SIP message from {source} could not be handled", source=str(flow.peer))
+
+    def _take_alias(self, request: Request, flow: Flow) -> None:
+        endpoint = alias_target(request.top_via, flow.remote)
+        if endpoint is not None:
+            self._pool.offer_alias(flow, endpoint)
 
     def _flow_lost(self, flow: Flow) -> None:
         if self.on_flow_lost is not None:

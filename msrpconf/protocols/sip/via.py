@@ -55,15 +55,17 @@ def _with_parameters(via: Via, parameters: Parameters) -> Via:
     return Via(via.transport, via.host, via.port, parameters, via.protocol)
 
 
-def fill(request: Request, transport: str, sent_by: Endpoint) -> None:
+def fill(request: Request, transport: str, sent_by: Endpoint, *, alias: bool = False) -> None:
     """Makes the top Via say how the request leaves (RFC 3261 section 18.1.1, RFC 3581 section 3).
 
-    `sent_by` is where we listen. The branch stays, and an empty rport is added.
+    `sent_by` is where we listen. The branch stays, and an empty rport is added; so is `alias`, if
+    the peer may use the connection for requests to us (RFC 5923 section 8.1).
     """
     via = request.top_via
     parameters = via.parameters
-    if not has_parameter(parameters, "rport"):
-        parameters = (*parameters, ("rport", None))
+    for name, wanted in (("rport", True), ("alias", alias)):
+        if wanted and not has_parameter(parameters, name):
+            parameters = (*parameters, (name, None))
     filled = Via(transport, bracket(sent_by[0]), sent_by[1], parameters, via.protocol)
     if filled != via:
         request.set_top_via(filled)
@@ -89,7 +91,19 @@ def datagram_target(via: Via) -> Endpoint:
 def stream_target(via: Via, transport: str) -> Address:
     """Where to connect for a response whose connection is gone (RFC 3261 section 18.2.2).
 
-    `transport` is "tcp" or "tls", as the request had it.
+    `transport` is "tcp" or "tls", as the request had it. By TLS, who is there must be the host of
+    sent-by.
     """
     host = unbracket(via.received or via.host)
-    return Address(transport, host, via.port or default_port(transport))
+    domain = unbracket(via.host) if transport == "tls" else ""
+    return Address(transport, host, via.port or default_port(transport), domain)
+
+
+def alias_target(via: Via, source: Endpoint) -> Endpoint | None:
+    """Where requests go that may take a TLS connection from `source` instead (RFC 5923 8.2).
+
+    None where the sender of a request with this top Via does not offer that.
+    """
+    if not has_parameter(via.parameters, "alias"):
+        return None
+    return source[0], via.port or default_port("tls")

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from OpenSSL.crypto import X509, PKey
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    optionsForClientTLS,
-    trustRootFromCertificates,
-)
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from msrpconf.protocols.sip.connection import ConnectionLimits
-from msrpconf.protocols.sip.flow import Address, Flow
+from msrpconf.protocols.sip.flow import Flow
 from msrpconf.protocols.sip.message import SipParseError
 from msrpconf.protocols.sip.sender import TransportError
 from tests.protocols.sip.peers import Element, TcpPeer, TransportTestCase, octets
@@ -319,50 +307,3 @@ class BoundTests(TransportTestCase):
         peer = await self.connected(address)
         peer.wire.write(b"OPTIONS sip:a SIP/2.0\r\nX: " + bytes(3000))
         await peer.lost
-
-
-def self_signed(name: str) -> tuple[PKey, X509]:
-    """A key and a certificate for `name`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return PKey.from_cryptography_key(key), X509.from_cryptography(certificate)
-
-
-class TlsTests(TransportTestCase):
-    async def test_a_request_and_its_response(self) -> None:
-        key, certificate = self_signed("sip.example.com")
-        trust = trustRootFromCertificates([Certificate(certificate)])
-        server, address = await self.listening(
-            "tls:127.0.0.1:0",
-            tls_server=CertificateOptions(privateKey=key, certificate=certificate),
-        )
-        client = self.element(tls_client=lambda to: optionsForClientTLS("sip.example.com", trust))
-        flow = await client.layer.send_request(outgoing(), address)
-        self.assertEqual((flow.transport, flow.reliable), ("tls", True))
-        request, came_by = await server.next_request()
-        self.assertEqual(request.top_via.transport, "TLS")
-        server.layer.send_response(request.response(200), came_by)
-        self.assertEqual((await client.next())[0].top_via.branch, "z9hG4bKone")
-        # By its flow it is found, and not by its address, which nobody has vouched for.
-        used = await server.layer.send_request(outgoing(), address, came_by)
-        self.assertEqual(used, came_by)
-        text = await self.assertTransportError(server.layer.send_request(outgoing(), came_by.peer))
-        self.assertIn("no TLS", text)
-
-    async def test_not_configured(self) -> None:
-        text = await self.assertTransportError(
-            self.element().layer.send_request(outgoing(), Address("tls", "127.0.0.1", 5061))
-        )
-        self.assertIn("no TLS", text)

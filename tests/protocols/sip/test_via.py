@@ -8,7 +8,7 @@ from msrpconf.protocols.sip.flow import Address, Endpoint
 from msrpconf.protocols.sip.headers import Via
 from msrpconf.protocols.sip.message import Headers, Request
 from msrpconf.protocols.sip.uri import parse_uri
-from msrpconf.protocols.sip.via import datagram_target, fill, stamp, stream_target
+from msrpconf.protocols.sip.via import alias_target, datagram_target, fill, stamp, stream_target
 
 
 def request_with(*vias: str) -> Request:
@@ -96,6 +96,29 @@ class FillTests(SynchronousTestCase):
         fill(request, "udp", ("192.0.2.1", 5070))
         self.assertEqual(str(request.top_via), "SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bKx;rport")
 
+    def test_a_connection_that_the_peer_may_use(self) -> None:
+        request = make_request()
+        fill(request, "tls", ("192.0.2.1", 5061), alias=True)
+        fill(request, "tls", ("192.0.2.1", 5061), alias=True)
+        self.assertEqual(
+            str(request.top_via), "SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bKone;rport;alias"
+        )
+
+
+class AliasTargetTests(SynchronousTestCase):
+    """RFC 5923 section 8.2."""
+
+    def test_the_source_and_the_port_of_sent_by(self) -> None:
+        for via, expected in (
+            ("a.example.com:5071;alias", ("192.0.2.4", 5071)),
+            ("a.example.com;branch=z9hG4bKx;alias", ("192.0.2.4", 5061)),
+            ("192.0.2.9:5061;alias=1", ("192.0.2.4", 5061)),
+            ("a.example.com:5071;branch=alias", None),
+        ):
+            with self.subTest(via):
+                found = alias_target(Via.parse(f"SIP/2.0/TLS {via}"), ("192.0.2.4", 40000))
+                self.assertEqual(found, expected)
+
 
 class TargetTests(SynchronousTestCase):
     def test_over_udp(self) -> None:
@@ -116,7 +139,13 @@ class TargetTests(SynchronousTestCase):
     def test_over_connections(self) -> None:
         for via, transport, expected in (
             ("192.0.2.4", "tcp", Address("tcp", "192.0.2.4", 5060)),
-            ("192.0.2.4", "tls", Address("tls", "192.0.2.4", 5061)),
+            ("192.0.2.4", "tls", Address("tls", "192.0.2.4", 5061, "192.0.2.4")),
+            # By TLS it is the host of sent-by that must prove to be there.
+            (
+                "a.example.com:5071;received=192.0.2.4",
+                "tls",
+                Address("tls", "192.0.2.4", 5071, "a.example.com"),
+            ),
             # rport is for UDP: nobody listens at the port that a connection came from.
             (
                 "a.example.com:5070;received=192.0.2.4;rport=9",
