@@ -97,7 +97,7 @@ class FillTests(SynchronousTestCase):
         self.assertEqual(str(request.top_via), "SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bKx;rport")
 
     def test_a_connection_that_the_peer_may_use(self) -> None:
-        request = make_request()
+        request = request_with("SIP/2.0/UDP unsent.invalid;branch=z9hG4bKone")
         fill(request, "tls", ("192.0.2.1", 5061), alias=True)
         fill(request, "tls", ("192.0.2.1", 5061), alias=True)
         self.assertEqual(
