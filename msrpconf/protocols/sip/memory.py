@@ -34,9 +34,10 @@ class ShortMemory(Generic[K, V]):
             return None
         return known[0]
 
-    def put(self, key: K, value: V) -> None:
-        """Remembers a value, from now on."""
-        self._values[key] = value, self._clock.seconds() + self._lifetime
+    def put(self, key: K, value: V, lifetime: float | None = None) -> None:
+        """Remembers a value, from now on; for `lifetime` seconds, if that is said."""
+        lasts = self._lifetime if lifetime is None else lifetime
+        self._values[key] = value, self._clock.seconds() + lasts
         self._values.move_to_end(key)
         if len(self._values) > self._size:
             self._values.popitem(last=False)
