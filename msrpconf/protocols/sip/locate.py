@@ -198,7 +198,7 @@ class _Lookup:
         if not services:
             services = [(each, f"{_PREFIXES[each]}.{name}") for each in transports]
         looking = [_or_none(self._dns.srv(service)) for _, service in services]
-        results = yield DeferredList(looking)
+        results = yield DeferredList(looking, consumeErrors=True)
         there = False
         servers: list[Server] = []
         for (transport, _), (succeeded, records) in zip(services, results, strict=True):

@@ -97,7 +97,8 @@ class NameServerTests(TestCase):
     async def test_a_nameserver_that_refuses(self) -> None:
         error = await self.assertFailure(self.dns.srv("broken.example.com"), LookupFailed)
         self.assertIn("broken.example.com: the nameserver cannot be asked", str(error))
-        error = await self.assertFailure(self.dns.addresses("broken.example.com"), LookupFailed)
+        looking = self.dns.addresses("broken.example.com")
+        await self.assertFailure(looking, LookupFailed)
         self.assertEqual(len(self.flushLoggedErrors(BrokenZone)), 3)
         self.assertEqual(await self.dns.srv("_sip._udp.example.net"), [])
 
