@@ -19,6 +19,7 @@ from msrpconf.commands.server import server
 from msrpconf.commands.serving import drain, reload, status, undrain
 from msrpconf.commands.top import top
 from msrpconf.commands.user import user
+from msrpconf.commands.watchers import allow_watcher, block_watcher, watchers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,5 +33,7 @@ def main() -> None:
 
 for _command in (chat, send, put, get, demo, pki):
     main.add_command(_command)
+for _command in (watchers, allow_watcher, block_watcher):
+    room.add_command(_command)
 for _command in (room, participant, server, status, top, drain, undrain, reload, user):
     main.add_command(_command)

@@ -15,7 +15,7 @@ from tests.scenarios.embedded import joined
 
 Story = Generator[Deferred[Any], Any, None]
 
-SETTINGS = '[management]\nlisten = "127.0.0.1:0"\n[database]\nurl = "sqlite://"\n'
+SETTINGS = '[presence]\n[management]\nlisten = "127.0.0.1:0"\n[database]\nurl = "sqlite://"\n'
 
 
 class ManagingTests(ProcessCase):
@@ -66,6 +66,9 @@ class ManagingTests(ProcessCase):
         yield self.says("alice@127.0.0.1", "participant", "list", name)
         yield self.says("told 1 devices", "room", "announce", name, "We", "close", "at ten")
         yield self.says("is muted", "participant", "mute", name, "alice@127.0.0.1")
+        yield self.says("nobody watches it", "room", "watchers", name)
+        yield self.says("bob@127.0.0.1: block", "room", "block-watcher", name, "bob@127.0.0.1")
+        yield self.says("bob@127.0.0.1: allow", "room", "allow-watcher", name, "bob@127.0.0.1")
         yield self.says("lobby", "top", "--once", "--interval", "0.1")
         yield self.fails("1 person in it, will be no more: say --yes", "room", "delete", name)
         yield self.says("has ended; 1 person sent out", "room", "delete", name, "--yes")

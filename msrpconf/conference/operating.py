@@ -137,6 +137,17 @@ def keys_of(room: Room, text: str) -> tuple[str, ...]:
     return (key,)
 
 
+def one_user(text: str) -> str:
+    """The canonical URI of a user, who need not be in a room; `CannotBeDone` for a domain."""
+    try:
+        key = _user(text)
+    except SipSyntaxError as error:
+        raise CannotBeDone(f"not a user's URI, such as sip:alice@example.com: {error}") from None
+    if is_whole_domain(key):
+        raise CannotBeDone(f"{key} is a whole domain: name one user, or write a rule by XCAP")
+    return key
+
+
 def _user(text: str) -> str:
     return user_key(with_scheme(text))
 

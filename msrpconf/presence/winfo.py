@@ -134,9 +134,17 @@ class WatcherInfos:
         """The event package, for who answers SUBSCRIBE."""
 
     def watchers(self, key: str) -> list[Watcher]:
-        """Who watches the room of that key, or asks to, in the order of coming."""
-        entries: list[Entry] = [*self._waiting.of(key), *self._notifier.of(CONFERENCE_EVENT, key)]
-        return list(self.described(entries))
+        """Who watches the room of that key, or asks to: those that wait first."""
+        return list(self.described(self._entries(key)))
+
+    def identified(self, key: str) -> list[tuple[Identity, Watcher]]:
+        """The same, with who they are: for the operator, from whom nobody is hidden."""
+        entries = self._entries(key)
+        identities = (each.watcher for each in entries)
+        return list(zip(identities, self.described(entries), strict=True))
+
+    def _entries(self, key: str) -> list[Entry]:
+        return [*self._waiting.of(key), *self._notifier.of(CONFERENCE_EVENT, key)]
 
     def described(self, entries: Iterable[Entry]) -> Iterator[Watcher]:
         """What is told of watchers now."""

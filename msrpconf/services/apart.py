@@ -114,6 +114,7 @@ class ServerApart(MultiService):
             reload=self.reload,
             since=reactor.seconds(),
             links=self.links,
+            documents=self.documents,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
 

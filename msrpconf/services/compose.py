@@ -141,6 +141,8 @@ class ConferenceService(MultiService):
             started=lambda: self._started,
             reload=self.reload,
             since=reactor.seconds(),
+            presence=self.presence,
+            documents=self.documents,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from click import ClickException
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.threads import deferToThread
 
+from msrpconf.commands.managing import Server
 from tests.scenarios.test_watch_rules import WENDY, WatchRuleTestCase
 from tests.scenarios.watching import WatcherWire
 from tests.scenarios.wire import header
@@ -20,6 +23,11 @@ BY_RULE = rule(WENDY, "confirm")
 
 
 class WatcherInfoTests(WatchRuleTestCase):
+    server_keys = f"""{WatchRuleTestCase.server_keys}
+        [management]
+        listen = "127.0.0.1:0"
+        """
+
     def owner(self) -> WatcherWire:
         """Alice, who joined first, with her own eyes on the room."""
         alice = self.watcher("alice")
@@ -89,6 +97,52 @@ class WatcherInfoTests(WatchRuleTestCase):
         yield self.xcap("PUT", document(rule(WENDY, "allow")))
         told = yield self.told(alice)
         self.assertEqual(told, ["partial:", "wendy terminated by approved"])
+
+    @inlineCallbacks
+    def test_the_operator_decides(self) -> Story:
+        yield self.joins("alice")
+        yield self.written()
+        yield self.xcap("PUT", document(rule("<identity><many/></identity>", "confirm")))
+        alice = self.owner()
+        yield alice.begin(event=WINFO)
+        self.table.version = 0
+        wendy = self.watcher()
+        yield self.asks(wendy)
+        yield self.told(alice)
+        listed = yield self.ask("GET", "watchers")
+        (watcher,) = listed["watchers"]
+        self.assertEqual(
+            [watcher[name] for name in ("user", "status", "event")],
+            ["sip:wendy@home.com", "pending", "subscribe"],
+        )
+        self.assertEqual(set(self.table.rows), {watcher["id"]})
+        done = yield self.ask("PATCH", "watchers", "wendy@home.com", body={"allowed": True})
+        self.assertEqual(done, {"user": "sip:wendy@home.com", "handling": "allow", "barred": None})
+        news = yield wendy.news()
+        self.assertTrue(news.state.startswith("active;"), news.state)
+        self.assertEqual(len(news.users), 1)
+        told = yield self.told(alice)
+        self.assertEqual(told, ["partial:", "wendy active by approved"])
+        done = yield self.ask("PATCH", "watchers", "wendy@home.com", body={"allowed": False})
+        self.assertEqual(done["handling"], "block")
+        news = yield wendy.news()
+        self.assertEqual(news.state, "terminated;reason=rejected")
+        told = yield self.told(alice)
+        self.assertEqual(told, ["partial:", "wendy terminated by rejected"])
+        try:
+            yield self.ask("PATCH", "watchers", "*@home.com", body={"allowed": True})
+        except ClickException as error:
+            self.assertIn("is a whole domain", error.message)
+        else:
+            self.fail("a whole domain was taken for a user")
+
+    def ask(self, method: str, *path: str, body: object = None) -> Deferred[Any]:
+        """Have the operator ask about the room, as the command line does."""
+        assert self.service.management is not None
+        (url,) = self.service.management.listening
+        server = Server(url, None, as_json=True)
+        room = "v1", "rooms", "sip:lobby@127.0.0.1"
+        return deferToThread(server.ask, method, *room, *path, body=body)
 
     @inlineCallbacks
     def test_who_is_no_owner(self) -> Story:

@@ -26,7 +26,9 @@ ALICE = Identity("sip:alice@example.com", None, ("sip:alice@example.com",))
 FOR_BOB = document(rule('<identity><one id="sip:bob@example.com"/></identity>'))
 
 
-class RoomDocumentTests(DatabaseTestCase):
+class RoomDocumentTestCase(DatabaseTestCase):
+    """A server's documents, beside its registry."""
+
     def setUp(self) -> None:
         super().setUp()
         self.events: list[LogEvent] = []
@@ -66,6 +68,8 @@ class RoomDocumentTests(DatabaseTestCase):
     def decided(self, service: RoomDocumentService, key: str = ONE) -> str:
         return service.rules.decide(key, ALICE).name.lower()
 
+
+class RoomDocumentTests(RoomDocumentTestCase):
     async def test_ad_hoc_rooms(self) -> None:
         service = await self.process()
         for key in (ONE, TWO):

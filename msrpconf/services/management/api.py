@@ -15,6 +15,7 @@ from msrpconf.services.management.parts import Parts
 from msrpconf.services.management.people_api import PeopleApi
 from msrpconf.services.management.rooms_api import RoomsApi
 from msrpconf.services.management.router import Asked, Function
+from msrpconf.services.management.watchers_api import WatchersApi
 
 
 class ServerApi(CommonApi):
@@ -99,7 +100,7 @@ class ServerApi(CommonApi):
 def functions(parts: Parts, secured: bool) -> Mapping[str, Function]:
     """All functions, by the ids of their operations."""
     found: dict[str, Function] = {}
-    for api in (ServerApi(parts, secured), RoomsApi(parts), PeopleApi(parts)):
+    for api in (ServerApi(parts, secured), RoomsApi(parts), PeopleApi(parts), WatchersApi(parts)):
         found |= {name: getattr(api, name) for name in _IDS if hasattr(api, name)}
     return found
 

@@ -14,6 +14,8 @@ from msrpconf.protocols.msrp.connection import MsrpFactory
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
 from msrpconf.services.focus_service import FocusService
+from msrpconf.services.presence import PresenceService
+from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.static_rooms import StaticRoomService
 
 
@@ -55,6 +57,10 @@ class Parts:
     """When the process was started, in seconds of the epoch."""
     links: DispatcherLinks | None = None
     """The links to dispatchers, of a server apart."""
+    presence: PresenceService | None = None
+    """Who watches rooms; None where that is another process's to know."""
+    documents: RoomDocumentService | None = None
+    """Who may watch rooms; None without a database."""
 
     @property
     def registry(self) -> ConferenceRegistry:

@@ -14,6 +14,7 @@ from msrpconf.conference.roles import Role
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
 from msrpconf.config import ConferenceConfig
+from msrpconf.protocols.watcher_info import EVENTS
 
 Schema = dict[str, Any]
 
@@ -250,6 +251,43 @@ SCHEMAS: dict[str, Schema] = {
         ),
         "minProperties": 1,
     },
+    "Watcher": whole(
+        id=text("names this subscription, as conference.winfo does"),
+        user=text("the user's canonical URI, also of who is anonymous to others"),
+        uri=text("the URI that owners see"),
+        display_name=nullable(text("the name that the client gave")),
+        anonymous=FLAG,
+        status={"type": "string", "enum": ["pending", "active", "waiting"]},
+        event={
+            "type": "string",
+            "enum": list(EVENTS),
+            "description": "what brought it into that status (RFC 3857)",
+        },
+        duration=count("seconds since it began"),
+        expires_in=nullable(count("seconds until it ends; null for who waits")),
+    ),
+    "Watchers": obj(
+        {
+            "watchers": array(ref("Watcher")),
+            "total": count("those who watch the room, or ask to"),
+            "next": nullable(text("the value of `after` for the next page; null on the last")),
+        },
+        "watchers",
+        "total",
+        "next",
+    ),
+    "WatcherDecision": obj(
+        {"allowed": {**FLAG, "description": "whether the user may watch"}}, "allowed"
+    ),
+    "WatcherDecided": whole(
+        user=text("the canonical URI"),
+        handling={
+            "type": "string",
+            "enum": ["block", "confirm", "polite-block", "allow"],
+            "description": "what the room's documents say now",
+        },
+        barred=nullable(text("why the room itself does not let the user watch, whatever they say")),
+    ),
     "Removed": whole(removed=count("participants that were sent a BYE")),
     "Invite": obj(
         {"users": array(URI, minItems=1, maxItems=MAX_INVITED)},

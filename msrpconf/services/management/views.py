@@ -8,13 +8,16 @@ from typing import Any
 from attrs import fields
 
 from msrpconf.conference.history import Said
+from msrpconf.conference.identity import Identity
 from msrpconf.conference.invitation import Invitation
 from msrpconf.conference.participant import Participant
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.conference.static import StaticRoom
 from msrpconf.overrides import write_overrides
+from msrpconf.protocols.watcher_info import Watcher
 from msrpconf.services.servers_seen import CONNECTED, SeenServer
+from msrpconf.xcap.rules import SubHandling
 
 Document = dict[str, Any]
 
@@ -79,6 +82,26 @@ def participant(each: Participant) -> Document:
         "sent_octets": session.written,
         "call_id": each.dialog.call_id,
     }
+
+
+def watcher(identity: Identity, each: Watcher) -> Document:
+    """Somebody who watches a room, or asks to."""
+    return {
+        "id": each.id,
+        "user": identity.key,
+        "uri": each.uri,
+        "display_name": each.display_name,
+        "anonymous": identity.anonymous,
+        "status": each.status,
+        "event": each.event,
+        "duration": each.duration,
+        "expires_in": each.expiration,
+    }
+
+
+def handling(value: SubHandling) -> str:
+    """What becomes of a subscription, as documents write it."""
+    return value.name.lower().replace("_", "-")
 
 
 def invitation(each: Invitation) -> Document:
