@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -19,6 +19,9 @@ from msrpconf.visible import visible
 
 BEAT = 1.0
 """Seconds from one beat to the next."""
+
+PATIENCE = 5.0
+"""Seconds that the database may take to answer: an INVITE waits for it."""
 
 PURGE_EVERY = 10
 """Beats from one removal of what is over to the next."""
@@ -57,9 +60,10 @@ class RoomClaims(Service):
         self._up = up
         self.patience = max(patience, 3 * BEAT)
         """Seconds after which who has not been counted up is gone."""
-        self._since = 0.0
         self._beats: dict[str, tuple[int, float]] = {}
-        self._away = False
+        self._watched = 0.0
+        self._looked: float | None = None
+        self._away: str | None = None
         self._count = 0
         self._loop = LoopingCall(self._beat)
         self._loop.clock = clock
@@ -67,7 +71,6 @@ class RoomClaims(Service):
     def startService(self) -> None:
         """Begin to beat."""
         Service.startService(self)
-        self._since = self._clock.seconds()
         self._loop.start(BEAT)
 
     def stopService(self) -> None:
@@ -79,8 +82,10 @@ class RoomClaims(Service):
     def claim(self, room: str, wanted: Sequence[str], free: Collection[str]) -> Deferred[str]:
         """The server that a room is to begin at: see `storage.claims`.
 
-        Fails with `DatabaseError` or `ClaimError`.
+        Fails with `DatabaseError`, soon also where nothing answers, or `ClaimError`.
         """
+        if self._away is not None:
+            return fail(DatabaseError(self._away))
         work = partial(
             claims.claim,
             room=room,
@@ -88,7 +93,7 @@ class RoomClaims(Service):
             free=frozenset(free),
             now=self._clock.seconds(),
         )
-        return self._database.run(work)
+        return self._database.run(work, PATIENCE)
 
     def server_gone(self, name: str) -> bool:
         """Whether no dispatcher has had a link to a server for long enough."""
@@ -103,10 +108,10 @@ class RoomClaims(Service):
         return {name for name in self._beats if self._gone(name)}
 
     def _gone(self, name: str) -> bool:
-        if self._away:
+        if self._away is not None:
             return False  # nobody can tell
-        _, changed = self._beats.get(name, (0, self._since))
-        return bool(self._clock.seconds() - changed >= self.patience)
+        _, changed = self._beats.get(name, (0, 0.0))
+        return self._watched - changed >= self.patience
 
     @inlineCallbacks
     def _beat(self) -> Generator[Deferred[Any], Any, None]:
@@ -132,18 +137,24 @@ class RoomClaims(Service):
 
     def _counted(self, found: dict[str, int]) -> None:
         now = self._clock.seconds()
-        if self._away:
-            self._away = False
+        if self._away is not None:
+            self._away = None
             self.log.info("{database}: it is back", database=self._database.name)
             # What happened meanwhile is not known: all have their time again.
             self._beats.clear()
-            self._since = now
+            self._watched = 0.0
+        elif self._looked is not None:
+            # Where the database takes long to answer, it does for the others, too: they are given
+            # a look for each beat, and not the time that has passed.
+            self._watched += min(now - self._looked, BEAT)
+        self._looked = now
         for name, beat in found.items():
             if name not in self._beats or self._beats[name][0] != beat:
-                self._beats[name] = beat, now
+                self._beats[name] = beat, self._watched
 
     def _failed(self, error: DatabaseError) -> None:
-        if not self._away and self.running:
-            self._away = True
-            text = "{error}; no new room can be claimed"
-            self.log.error(text, error=visible(str(error)))
+        if not self.running:
+            return
+        told, self._away = self._away, visible(str(error))
+        if told is None:
+            self.log.error("{error}; no new room can be claimed", error=self._away)

@@ -14,17 +14,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
+from threading import get_ident
 from typing import Any, TypeVar
 
+from attrs import define
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred, DeferredList, fail, inlineCallbacks
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.schema import prepare
 from msrpconf.storage.url import DRIVERS, read_url, shown
+from msrpconf.storage.watching import AnswerWatch
 
 T = TypeVar("T")
 
@@ -34,6 +38,15 @@ CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 15
 """Seconds for one statement, and for another process to give up its lock."""
 
+SILENCE = STATEMENT_TIMEOUT + 2
+"""Seconds after which a database that has not answered, not even with an error, is given up."""
+
+WAIT = 10.0
+"""Seconds that a transaction may wait for a thread."""
+
+LOOK = 1.0
+"""Seconds from one look at a transaction that takes long to the next."""
+
 THREADS = 4
 """Transactions at one time; of SQLite, which has one writer, one."""
 
@@ -42,6 +55,19 @@ AT_ONCE = 500
 
 MAX_WAITING = 10000
 """Transactions that may wait for a thread."""
+
+
+@define(eq=False)
+class _Task:
+    """A transaction; `thread` is what it runs in, or has run in."""
+
+    result: Deferred[Any]
+    since: float
+    patience: float | None
+    thread: int | None = None
+    given_up: bool = False
+    timer: IDelayedCall | None = None
+
 
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
@@ -61,6 +87,7 @@ class Database:
         self._engine: Engine | None = None
         self._reading: Engine | None = None
         self._running: set[Deferred[Any]] = set()
+        self._watch: AnswerWatch | None = None
         self._open = False
 
     @inlineCallbacks
@@ -95,35 +122,69 @@ class Database:
         """Transactions that run, or wait for a thread."""
         return len(self._running)
 
-    def run(self, work: Callable[[Connection], T]) -> Deferred[T]:
+    def run(self, work: Callable[[Connection], T], patience: float | None = None) -> Deferred[T]:
         """Call `work` in a thread, in a transaction that is rolled back if it raises.
 
         Fails with `DatabaseError` for what is wrong with the database, and with
-        whatever else `work` raises.
+        whatever else `work` raises. That is never later than the database's own time-outs
+        are over; where it is to fail after `patience` seconds, `work` may still be done.
         """
-        return self._run(work, self._engine)
+        return self._run(work, self._engine, patience)
 
-    def read(self, work: Callable[[Connection], T]) -> Deferred[T]:
+    def read(self, work: Callable[[Connection], T], patience: float | None = None) -> Deferred[T]:
         """The same for what writes nothing, and so need not wait for who does."""
-        return self._run(work, self._reading)
+        return self._run(work, self._reading, patience)
 
-    def _run(self, work: Callable[[Connection], T], engine: Engine | None) -> Deferred[T]:
+    def _run(
+        self, work: Callable[[Connection], T], engine: Engine | None, patience: float | None
+    ) -> Deferred[T]:
         if not self._open or engine is None:
             return fail(DatabaseError(f"{self.name}: the database is closed"))
         if len(self._running) >= MAX_WAITING:
             return fail(DatabaseError(f"{self.name}: {MAX_WAITING} transactions wait already"))
-        result: Deferred[T] = deferToThreadPool(
-            self._reactor, self._threads, self._transaction, work, engine
+        result: Deferred[T] = Deferred()
+        task = _Task(result, self._reactor.seconds(), patience)
+        task.timer = self._reactor.callLater(min(patience or LOOK, LOOK), self._look, task)
+        running: Deferred[T] = deferToThreadPool(
+            self._reactor, self._threads, self._transaction, work, engine, task
         )
-        self._running.add(result)
-        result.addBoth(self._ran, result)
+        self._running.add(running)
+        running.addBoth(self._ran, running, task)
         return result
 
-    def _ran(self, value: T, result: Deferred[Any]) -> T:
-        self._running.discard(result)
-        return value
+    def _ran(self, value: Any, running: Deferred[Any], task: _Task) -> None:
+        self._running.discard(running)
+        if task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+        if not task.given_up:
+            task.result.callback(value)
 
-    def _transaction(self, work: Callable[[Connection], T], engine: Engine) -> T:
+    def _look(self, task: _Task) -> None:
+        """See to it that a transaction that takes long does not take for ever."""
+        task.timer = None
+        lasts = self._reactor.seconds() - task.since
+        if task.patience is not None and lasts >= task.patience:
+            self._give_up(task, f"it has not answered for {task.patience:g} s")
+        elif task.thread is None and lasts >= WAIT:
+            self._give_up(task, f"{len(self._running)} transactions wait, this one for {WAIT:g} s")
+        if task.thread is not None and self._watch is not None:
+            self._watch.end_if_silent(task.thread)
+        if task.thread is not None or not task.given_up:
+            rest = LOOK if task.patience is None else task.patience - lasts
+            task.timer = self._reactor.callLater(
+                rest if 0 < rest < LOOK else LOOK, self._look, task
+            )
+
+    def _give_up(self, task: _Task, why: str) -> None:
+        if not task.given_up:
+            task.given_up = True
+            task.result.errback(DatabaseError(f"{self.name}: {why}"))
+
+    def _transaction(self, work: Callable[[Connection], T], engine: Engine, task: _Task) -> T:
+        if task.given_up:
+            raise DatabaseError(f"{self.name}: nobody waits for it any more")
+        task.thread = get_ident()
         try:
             with engine.begin() as connection:
                 return work(connection)
@@ -131,6 +192,9 @@ class Database:
             raise DatabaseError(f"{self.name}: {error}") from None
         except SQLAlchemyError as error:
             raise DatabaseError(f"{self.name}: {_cause(error)}") from error
+        finally:
+            if self._watch is not None:
+                self._watch.done()
 
     def _make_engine(self) -> Engine:
         url = self._url
@@ -156,7 +220,9 @@ class Database:
                 "write_timeout": STATEMENT_TIMEOUT,
             }
         if backend != "sqlite":
-            options |= {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True}
+            options |= {"pool_size": THREADS, "max_overflow": 0}
+            # PostgreSQL's are asked by the watch.
+            options["pool_pre_ping"] = backend != "postgresql"
         arguments = {name: each for name, each in arguments.items() if name not in url.query}
         try:
             engine = create_engine(url, connect_args=arguments, hide_parameters=True, **options)
@@ -169,6 +235,8 @@ class Database:
         if backend == "sqlite":
             event.listen(engine, "connect", _sqlite_connected)
             event.listen(engine, "begin", _sqlite_begins)
+        elif backend == "postgresql":
+            self._watch = AnswerWatch(engine, SILENCE, CONNECT_TIMEOUT)
         return engine
 
 

@@ -22,6 +22,9 @@ MAX_NAME = 64
 MAX_LISTED = 100_000
 """Users that a list has at most."""
 
+PATIENCE = 5.0
+"""Seconds that the database may take to answer: who says a password waits for it."""
+
 Digests = Mapping[str, str]
 """What stands for a password, by algorithm (see `ha1`)."""
 
@@ -66,7 +69,7 @@ class SubscriberStore:
         `full` is whether the client takes name and domain for the name. Algorithms may be
         missing: of a row that Kamailio's tools have written, all but MD5.
         """
-        return self._database.read(lambda connection: _read(connection, user, full))
+        return self._database.read(lambda connection: _read(connection, user, full), PATIENCE)
 
     def add(self, user: User, password: str) -> Deferred[None]:
         """Enter a user. Fails with `UserExists`."""

@@ -539,7 +539,7 @@ class Here:
         with self.engine.begin() as connection:
             prepare(connection)
 
-    def run(self, work: Any) -> Deferred[Any]:
+    def run(self, work: Any, patience: float | None = None) -> Deferred[Any]:
         if self.away:
             return fail(DatabaseError(f"{self.name}: it is away"))
         with self.engine.begin() as connection:

@@ -162,6 +162,7 @@ def _check(value: object, validator: Draft202012Validator, where: str) -> None:
 def _as_problem(failure: Failure) -> Answer:
     for kind, status in _STATUS.items():
         if failure.check(kind) is not None:
-            raise Problem(status, failure.getErrorMessage())
+            headers = (("Retry-After", "10"),) if status == 503 else ()
+            raise Problem(status, failure.getErrorMessage(), headers)
     failure.raiseException()
     raise AssertionError  # never reached

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import fail
 from twisted.logger import formatEvent
 from twisted.web.http_headers import Headers
 
 from msrpconf.services.management import http
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.problem import Problem
+from msrpconf.storage.errors import DatabaseError
 from tests.services.management.support import ManagementTestCase, read_reply
 
 
@@ -74,6 +76,12 @@ class RequestTests(ManagementTestCase):
                 self.refused(reply, 415, "send it with Content-Type: application/json")
         self.refused(self.ask("PUT", "/v1/drain", content_type=None), 415, "application/json")
         self.assertFalse(self.registry.draining)
+
+    def test_a_database_that_is_away(self) -> None:
+        self.reloaded = fail(DatabaseError("database x: it is away"))
+        reply = self.ask("POST", "/v1/reload")
+        self.refused(reply, 503, "database x: it is away")
+        self.assertEqual(reply.headers["retry-after"], "10")
 
     def test_a_query_that_cannot_be(self) -> None:
         for query, said in (
