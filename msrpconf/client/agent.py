@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from msrpconf import __version__
 from msrpconf.client.call import (
     ACTIVE_PORT,
+    GOODBYE,
     Call,
     JoinError,
     Leg,
@@ -28,11 +29,13 @@ from msrpconf.client.call import (
 )
 from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
 from msrpconf.client.chat_session import ChatSession
+from msrpconf.client.following import Followers
 from msrpconf.client.invited import Invitations, OnInvited
 from msrpconf.client.listening import Listening
 from msrpconf.client.registration import Registration
 from msrpconf.client.subscription import Subscription
 from msrpconf.client.watching import OnEvents, Watch, WatchError
+from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -73,7 +76,8 @@ class UserAgent:
     URI names, at the first of its addresses that answers. `on_invited` is called with an
     `Invited` when somebody asks the user into a room; without it, invitations are refused.
     `password` is what proxies and rooms are answered with that ask for one (RFC 8760);
-    `headers` are more header fields of each INVITE.
+    `headers` are more header fields of each INVITE. `patience` are the seconds after which a chat
+    is over whose MSRP connection broke, if the room has not called again or said why until then.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class UserAgent:
         on_invited: OnInvited | None = None,
         password: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        patience: float = GOODBYE,
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
         if not isinstance(uri, SipURI) or not uri.user:
@@ -98,6 +103,7 @@ class UserAgent:
         self.display_name = display_name
         self.answering = None if password is None else Answering(uri.user, password)
         self.plain = plain
+        self.patience = patience
         self.clock: IReactorTime = reactor
         self.reactor = reactor
         self._headers = tuple(headers)
@@ -114,7 +120,10 @@ class UserAgent:
         sip_trace = None if trace is None else _sip_trace(trace)
         self._transport = TransportLayer(reactor, trace=sip_trace)
         self.layer = TransactionLayer(
-            reactor, self._transport, on_request=self._requested, on_ack=lambda ack, flow: None
+            reactor,
+            self._transport,
+            on_request=self._requested,
+            on_ack=lambda ack, flow: self.followers.acknowledged(ack),
         )
         self._ends = Listening(self._transport, self.user)
         self._transport.on_message = self.layer.receive
@@ -124,7 +133,9 @@ class UserAgent:
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
         )
         self._tls = tls or Tls()
-        self._connector = MsrpConnector(reactor, self._msrp, self._tls)
+        self.connector = MsrpConnector(reactor, self._msrp, self._tls)
+        self.followers = Followers(self)
+        """What has chats follow their rooms to other servers."""
 
     @property
     def listening(self) -> list[Address]:
@@ -150,6 +161,7 @@ class UserAgent:
             yield self._registration.end()
         for connection in list(self._msrp.connections):
             connection.close()
+        self.followers.stop()
         self.layer.stop()
         yield self._transport.stop()
 
@@ -301,7 +313,7 @@ class UserAgent:
         scheme = "msrps" if tls else "msrp"
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         leg = begin(str(uri.aor), path)
-        line = leg.line(self._tls.fingerprints if tls else ())
+        line = leg.line(self.fingerprints if tls else ())
         leg.contact = self._ends.contact(address.transport, address.host)
         leg.via = address
         invite = self._invite(uri, local.host, leg.contact, line)
@@ -339,6 +351,11 @@ class UserAgent:
         return Request("INVITE", uri, headers, body)
 
     @property
+    def fingerprints(self) -> tuple[Fingerprint, ...]:
+        """Those of our certificate."""
+        return self._tls.fingerprints
+
+    @property
     def _allow(self) -> str:
         methods = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, NOTIFY"
         return methods if self.on_invited is None else f"{methods}, REFER"
@@ -357,7 +374,7 @@ class UserAgent:
         if session.secure and not media.secure:
             raise JoinError(488, "the room's answer has no TLS")
         try:
-            connection = yield self._connector.connect(media.destination)
+            connection = yield self.connector.connect(media.destination)
         except MsrpConnectError as error:
             raise JoinError(
                 503,
@@ -411,6 +428,7 @@ class UserAgent:
         """A dialog has ended."""
         if leg.dialog is not None:
             self._legs.pop(leg.dialog.id, None)
+        self.followers.forget(leg)
         self._sessions.pop(session_id(leg.session.local_path), None)
 
     def _requested(self, transaction: ServerTransaction) -> None:

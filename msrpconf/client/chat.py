@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from msrpconf.client.call import ACTIVE_PORT, GOODBYE, reason_of, room_uri
+from msrpconf.client.call import ACTIVE_PORT, reason_of, room_uri
 from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
 from msrpconf.client.files import Progress, fetch_file, send_file
 from msrpconf.client.message import Message, Person
@@ -103,6 +103,7 @@ class Chat:
         self._unwatched: Deferred[None] = succeed(None)
         self._agent = agent
         self._goodbye: IDelayedCall | None = None
+        self.is_following = False
         self._composer = Composer(agent.clock, self._send_composing)
         self._typists = Typists(agent.clock, self._typing)
         self._referrals = Referrals(self, agent.clock, agent.send_in_dialog)
@@ -312,10 +313,31 @@ class Chat:
         elif request.method == "UPDATE" and not request.body:
             # Somebody wants to know whether we are there (RFC 4028 §10).
             transaction.answer(200, headers=(("Contact", self.contact),))
+        elif request.method == "INVITE":
+            self._agent.followers.invited(self, transaction)
         elif request.method == "NOTIFY":
             self._referrals.notify(transaction)
         else:
-            transaction.answer(405, headers=(("Allow", "BYE, OPTIONS, ACK, NOTIFY, UPDATE"),))
+            allowed = "INVITE, BYE, OPTIONS, ACK, NOTIFY, UPDATE"
+            transaction.answer(405, headers=(("Allow", allowed),))
+
+    # Following the room to another server: see `client.following`.
+
+    def called_again(self) -> None:
+        """The room is on another server, to which we are about to connect."""
+        self.is_following = True
+        self._stop_goodbye()
+
+    def followed(self) -> None:
+        """The room has us there."""
+        self.is_following = False
+
+    def lost(self, why: str) -> None:
+        """We could not connect to it."""
+        if not self.ended and self.dialog is not None:
+            self.dialog, bye = self.dialog.request("BYE")
+            self._agent.send_in_dialog(bye, self.flow)
+            self._ended_by_peer(why)
 
     def _ended_by_peer(self, why: str) -> None:
         if not self.ended:
@@ -326,9 +348,7 @@ class Chat:
     def end(self) -> None:
         """Take nothing more from the room."""
         self.ended = True
-        goodbye, self._goodbye = self._goodbye, None
-        if goodbye is not None and goodbye.active():
-            goodbye.cancel()
+        self._stop_goodbye()
         self._composer.said()
         self._typists.close()
         self._referrals.close()
@@ -338,15 +358,21 @@ class Chat:
         self.sender.session_lost("you have left")
         self.session.close()
 
+    def _stop_goodbye(self) -> None:
+        goodbye, self._goodbye = self._goodbye, None
+        if goodbye is not None and goodbye.active():
+            goodbye.cancel()
+
     # From MSRP.
 
     def connection_broke(self, reason: str) -> None:
         """The MSRP connection is gone."""
         self.sender.session_lost(reason)
-        # A BYE that says why may be on its way: it is given a moment to come first.
-        if not self.ended:
+        # A BYE that says why may be on its way, or an INVITE to another server: either is given
+        # a while to come first.
+        if not self.ended and not self.is_following:
             self._goodbye = self._agent.clock.callLater(
-                GOODBYE, self._ended_by_peer, f"MSRP broke: {reason}"
+                self._agent.patience, self._ended_by_peer, f"MSRP broke: {reason}"
             )
 
     def message_received(self, content_type: str, body: bytes) -> None:

@@ -24,6 +24,9 @@ from msrpconf.protocols.sip.uri import SipURI, parse_uri
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
+PATIENCE = 12.0
+"""Seconds without MSRP, in which a room may go on at another server and call again."""
+
 JOIN_TIMEOUT = 10.0
 """Seconds that a room has to let somebody in."""
 
@@ -176,6 +179,7 @@ class Visitor:
             trace=self._trace,
             on_invited=self.on_invited,
             password=visit.password,
+            patience=PATIENCE,
         )
         if visit.register:
             yield self._register(self._agent)

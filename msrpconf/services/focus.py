@@ -29,6 +29,7 @@ from msrpconf.protocols.channel import Channel, ChannelClosed
 from msrpconf.protocols.sip.client_transaction import hop_by_hop
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.repeating import CallKey, Repeater
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import AlarmClock, Timers
 from msrpconf.protocols.sip.transaction import ServerTransaction
@@ -51,7 +52,6 @@ from msrpconf.services.focus_checks import (
     unreadable,
 )
 from msrpconf.services.focus_contact import contact_of_room, introduce
-from msrpconf.services.focus_repeating import CallKey, Repeater
 from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 from msrpconf.visible import visible
 

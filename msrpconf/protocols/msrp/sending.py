@@ -96,6 +96,22 @@ class MessageSender:
         else:
             sending.fail(SendError(head.status, head.comment.decode("utf-8", "replace")))
 
+    def take_back(self) -> None:
+        """Send what has no answer yet once more, on the next connection, from its beginning.
+
+        For a peer that was heard to its end: what it has not answered it has not taken.
+        """
+        waiting = {id(each): each for each in self._waiting.values()}
+        self._waiting.clear()
+        left = [each for each in self._unfinished if id(each) not in waiting]
+        self._unfinished.clear()
+        for sending in (*waiting.values(), *left):
+            if sending.content_type:
+                sending.begin_again()
+                self._unfinished.append(sending)
+            else:
+                sending.fail(SendError(481, "the session has gone to another connection"))
+
     def session_lost(self, reason: str) -> None:
         """The connection is gone: nothing will be answered any more."""
         lost = {id(each): each for each in (*self._waiting.values(), *self._unfinished)}
@@ -171,6 +187,9 @@ class _Sending:
             self._timer = self._sender._clock.callLater(RESPONSE_TIMEOUT, self._timed_out)
         else:
             self._timer.reset(RESPONSE_TIMEOUT)
+
+    def begin_again(self) -> None:
+        self.position = self._outstanding = 0
 
     def answered(self) -> None:
         self._outstanding -= 1
