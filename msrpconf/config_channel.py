@@ -52,13 +52,21 @@ def peer_name(value: object) -> str:
     raise UnexpectedValue('names of dispatchers such as "focus-1.example.com"', value)
 
 
+def ending(value: object) -> str:
+    """What becomes of rooms whose server ends."""
+    if value not in ("end", "move"):
+        raise UnexpectedValue('"end" or "move"', value)
+    return str(value)
+
+
 @frozen
 class DispatcherConfig:
     """`[dispatcher]`: which servers there are.
 
     - `name`: what this dispatcher is called, as its certificate says.
     - `servers`: where the servers are; none for that of this process.
-    - `grace`: seconds that a server may be away before its calls are ended.
+    - `grace`: seconds that a server may be away before it is given up.
+    - `on_server_loss`: whether those in its rooms are told that these end, or move to others.
     """
 
     name: str = key("dispatcher", peer_name)
@@ -66,6 +74,7 @@ class DispatcherConfig:
         (), values.list_of(address, "addresses of servers", empty=True)
     )
     grace: float = key(5.0, values.seconds)
+    on_server_loss: str = key("end", ending)
 
 
 @frozen

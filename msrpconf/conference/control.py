@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from msrpconf.conference.arrivals import Arrivals
 from msrpconf.conference.attendance import Attendance, Connector
 from msrpconf.conference.bye import FLOW
 from msrpconf.conference.commands import run_command
@@ -103,6 +104,7 @@ class ConferenceControl:
             self._refreshing_offer,
             self._refresh_answered,
         )
+        self.arrivals = Arrivals(self, clock)
         self.attendance.on_bound = self.referrals.bound
         registry.run_command = run_command
         registry.on_left = self._left
@@ -157,7 +159,7 @@ class ConferenceControl:
             return denied
         room_settings = self._room_settings(key)
         try:
-            choice = self._choice_of(request, room_settings)
+            choice = self.choice_of(request, room_settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         secure = (
@@ -220,7 +222,7 @@ class ConferenceControl:
             agreement = participant.agreement
             if negotiation.awaiting_answer:
                 try:
-                    choice = self._choice_of(
+                    choice = self.choice_of(
                         request, participant.room.settings, participant.session.secure
                     )
                     if choice is None:
@@ -287,7 +289,7 @@ class ConferenceControl:
             return denied
         negotiation = participant.negotiation
         try:
-            choice = self._choice_of(request, participant.room.settings)
+            choice = self.choice_of(request, participant.room.settings)
         except SdpError as error:
             return not_acceptable(error, self.settings)
         describes = choice is not None or request.method == "INVITE"
@@ -385,22 +387,25 @@ class ConferenceControl:
             *self.files.close(reason),
             *(self.attendance.end(each, reason) for each in participants),
         ]
+        self.arrivals.stop()
         self.referrals.inviter.stop()
         for room in self.registry.rooms.values():
             room.info.forget_gone()
         return DeferredList(ends)
 
     def _left(self, participant: Participant) -> None:
+        self.arrivals.left(participant)
         self.files.left(participant)
         self.referrals.left(participant)
 
     def _ended(self, room: Room) -> None:
+        self.arrivals.room_ended(room)
         self.files.room_ended(room)
         self.referrals.inviter.room_ended(room)
 
     # Helpers.
 
-    def _choice_of(
+    def choice_of(
         self, message: Message, room: RoomSettings, secure: bool | None = None
     ) -> Choice | None:
         """What a room makes of the description in a request; None where it has none.
@@ -450,7 +455,7 @@ class ConferenceControl:
         """A client has answered such an INVITE; what it says holds."""
         room = participant.room.settings
         try:
-            choice = self._choice_of(response, room, participant.session.secure)
+            choice = self.choice_of(response, room, participant.session.secure)
         except SdpError as error:
             self.attendance.end(participant, Reason("SIP", 488, str(error)))
             return

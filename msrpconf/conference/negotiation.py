@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from msrpconf.conference.capabilities import CPIM, TEXT, Reception
 from msrpconf.conference.decision import Denied
@@ -99,7 +99,8 @@ class Negotiation:
     is the CSeq of an INVITE that we answered with 200, until its ACK comes;
     `awaiting_answer`: that 200 had our offer, and the ACK brings the answer;
     `before`: what was agreed before that INVITE, should it be cancelled. `offered`: an
-    INVITE of ours in the dialog has an offer that waits for its answer.
+    INVITE of ours in the dialog has an offer that waits for its answer. `origin_host`: the
+    address in our descriptions, where they began on another server.
     """
 
     origin_id: int
@@ -108,6 +109,7 @@ class Negotiation:
     awaiting_answer: bool = False
     before: Agreement | None = None
     offered: bool = False
+    origin_host: str | None = None
     # The lines above and below ours in every later description (RFC 3264 §8).
     _above: tuple[MediaDescription, ...] = ()
     _below: tuple[MediaDescription, ...] = ()
@@ -135,8 +137,8 @@ class Negotiation:
         self._above = tuple(refused[: media.index])
         self._below = tuple(refused[media.index + 1 :])
         return self._versioned(
-            lambda version: bytes(
-                answer(offered, media.index, line, origin=self._origin(settings, version))
+            lambda version: self._placed(
+                answer(offered, media.index, line, origin=self._origin(settings, version)), settings
             )
         )
 
@@ -155,11 +157,42 @@ class Negotiation:
         )
         media = [*self._above, line, *self._below]
         return self._versioned(
-            lambda version: bytes(offer(media, origin=self._origin(settings, version)))
+            lambda version: self._placed(
+                offer(media, origin=self._origin(settings, version)), settings
+            )
         )
 
+    def _placed(self, description: SessionDescription, settings: ServerSettings) -> bytes:
+        """A description as octets; its media are here, wherever the descriptions began."""
+        if self.origin_host is not None:
+            here = Origin.of(settings.msrp_host, 0, 0).connection
+            description = evolve(description, connection=here)
+        return bytes(description)
+
     def _origin(self, settings: ServerSettings, version: int) -> Origin:
-        return Origin.of(settings.msrp_host, self.origin_id, version, "msrpconf")
+        return Origin.of(
+            self.origin_host or settings.msrp_host, self.origin_id, version, "msrpconf"
+        )
+
+    @property
+    def refused(self) -> tuple[tuple[MediaDescription, ...], tuple[MediaDescription, ...]]:
+        """The lines that are refused, above and below ours."""
+        return self._above, self._below
+
+    @classmethod
+    def continuing(
+        cls,
+        origin: tuple[str, int, int],
+        above: tuple[MediaDescription, ...],
+        below: tuple[MediaDescription, ...],
+    ) -> Negotiation:
+        """Descriptions that go on from another server's (RFC 3264 §8).
+
+        `origin` is the address, the id and the version of its last one, `above` and `below` are
+        the lines that it refused.
+        """
+        host, origin_id, version = origin
+        return cls(origin_id, version + 1, origin_host=host, above=above, below=below)
 
     def _versioned(self, describe: Callable[[int], bytes]) -> bytes:
         """A description under a new version, if it says anything new (RFC 4975 §8.4)."""

@@ -117,6 +117,19 @@ class Nicknames:
         self._take(device, user, nickname)
         return None
 
+    def restore(self, device: Hashable, user: str, text: str) -> None:
+        """Give a device the nickname that was in use on it on another server.
+
+        Not one that is somebody else's here, nor one that can be none any more.
+        """
+        try:
+            nickname = Nickname.prepare(text)
+        except ValueError:
+            return
+        if self._owner(nickname.key) in {None, user} and nickname.key not in self._reserved:
+            self._release(device)
+            self._take(device, user, nickname)
+
     def left(self, device: Hashable, user: str) -> None:
         """A device is gone: its nickname is kept for the user for a while."""
         nickname = self._release(device)

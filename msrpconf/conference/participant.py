@@ -138,11 +138,14 @@ class Participant:
         """How messages of the room go to this participant now; None where they do not.
 
         They do not while its client has put us on hold (RFC 3264 §8.4), nor while
-        it has no connection.
+        it has no connection and its session keeps nothing for the next one.
         """
         if self.agreement is None or not self.agreement.receives or self.state is State.DROPPED:
             return None
-        return None if self.session.connection is None else self.agreement.reception
+        session = self.session
+        if session.connection is None and not session.keeps:
+            return None
+        return self.agreement.reception
 
     @property
     def muted(self) -> bool:
@@ -165,6 +168,16 @@ class Participant:
         before = self.speaker
         self.speaker = Speaker.of(self.identity, self.room.nicknames.of(self))
         return self.speaker != before
+
+    def expect_again(self, agreement: Agreement) -> None:
+        """Wait for who was in the room already, on another server, as was agreed there.
+
+        What is said meanwhile is kept for them; what was said before they have heard.
+        """
+        self.agreement = agreement
+        self.session.keep()
+        self._greeted = True
+        self.room.update_audience(self)
 
     def limit_rate(self, settings: RoomSettings) -> None:
         """Take messages as fast as the room allows."""

@@ -134,6 +134,8 @@ class ConferenceRegistry:
         room.remove(participant)
         if was_in:
             room.left(participant)
+        else:
+            room.nicknames.left(participant, participant.identity.key)
         self.sessions.pop(session_id(participant.session.local_path), None)
         participant.session.close()
         if not (room.participants or room.static) and self.rooms.get(room.key) is room:

@@ -167,6 +167,30 @@ class SessionTimers:
         self._begin(participant, interval, refresher == "uas", wish.supported, updates)
         return response
 
+    def offered(self, interval: float, ours: bool) -> tuple[str, str]:
+        """The header of an INVITE of ours that goes on with a timer of another server's."""
+        return "Session-Expires", f"{int(interval)};refresher={'uac' if ours else 'uas'}"
+
+    def take_up(
+        self,
+        participant: Participant,
+        interval: float,
+        kind: tuple[bool, bool, bool],
+        answer: Response,
+    ) -> None:
+        """Go on with it, as the 2xx to that INVITE says; `kind` is ours, supported, updates."""
+        ours, supported, updates = kind
+        try:
+            wish = Wish.of(answer)
+        except SipSyntaxError:
+            wish = Wish()
+        interval = min(max(wish.interval or interval, MIN_SE), MAX_SE)
+        if wish.interval is None:
+            ours = True  # it does not know them, or not any more
+        elif wish.refresher is not None:
+            ours = wish.refresher == "uac"
+        self._begin(participant, interval, ours, supported, updates)
+
     def _begin(
         self,
         participant: Participant,

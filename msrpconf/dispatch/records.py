@@ -1,6 +1,7 @@
 """What a server tells dispatchers of its dialogs, in SYNC (doc/channel.md).
 
-Enough of each to say BYE in it when the server is gone, and to know which rooms live where.
+Enough of each to say BYE in it when the server is gone, and to know which rooms live where; and,
+for dispatchers that move rooms, what another server needs to go on with it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from attrs import asdict, fields, frozen
+from attrs import asdict, field, fields, frozen
 from cattrs import BaseValidationError, Converter
 
 from msrpconf.protocols.sip.dialog import Dialog
@@ -23,6 +24,12 @@ DialogId = tuple[str, str, str | None]
 
 MAX_TEXT = 8192
 """Characters of one value."""
+
+MAX_SEAT = 16_384
+"""Characters of what a server needs to go on with a participant."""
+
+MAX_ROOM = 131_072
+"""Characters of what it needs to go on with a room."""
 
 BATCH = 262144
 """Octets that one SYNC is filled up to."""
@@ -44,7 +51,9 @@ class DialogRecord:
     """A dialog of a server's: `room` is the key of its room, `way` the server's way to the client.
 
     The others are those of `Dialog`; `cseq` is the number of the server's last request,
-    `peer_cseq` that of the client's.
+    `peer_cseq` that of the client's. `seat` is what another server needs to go on with the
+    participant, a text that dispatchers do not read, empty where it cannot; `moves` is how often
+    the dialog has come to another server.
     """
 
     room: str
@@ -58,9 +67,13 @@ class DialogRecord:
     cseq: int = 0
     peer_cseq: int = 0
     way: str = ""
+    seat: str = field(default="", repr=False)
+    moves: int = 0
 
     @classmethod
-    def of(cls, dialog: Dialog, room: str, way: str) -> DialogRecord:
+    def of(
+        cls, dialog: Dialog, room: str, way: str, seat: str = "", moves: int = 0
+    ) -> DialogRecord:
         """What there is to tell of a dialog."""
         return cls(
             room,
@@ -74,6 +87,8 @@ class DialogRecord:
             dialog.local_cseq,
             dialog.remote_cseq or 0,
             way,
+            seat,
+            moves,
         )
 
     @property
@@ -81,9 +96,10 @@ class DialogRecord:
         """What names the dialog."""
         return self.call_id, self.local_tag, self.remote_tag
 
-    def goodbye(self, reason: Reason) -> Request:
-        """The BYE to the client, in the server's name."""
-        dialog = Dialog(
+    @property
+    def dialog(self) -> Dialog:
+        """The dialog as another may go on with it: its next number is far above the last one."""
+        return Dialog(
             self.call_id,
             self.local_tag,
             self.remote_tag,
@@ -92,8 +108,12 @@ class DialogRecord:
             parse_uri(self.target),
             self.routes,
             min(self.cseq + CSEQ_GAP, 2**31 - 2),
+            self.peer_cseq or None,
         )
-        return dialog.request("BYE", headers=(("Reason", str(reason)),))[1]
+
+    def goodbye(self, reason: Reason) -> Request:
+        """The BYE to the client, in the server's name."""
+        return self.dialog.request("BYE", headers=(("Reason", str(reason)),))[1]
 
     def farewell(self, reason: Reason) -> Request:
         """The BYE to the server, in the client's name: its client was told that it is out."""
@@ -113,10 +133,14 @@ class DialogRecord:
 
 @frozen
 class Changes:
-    """What one SYNC tells: dialogs that are, as they are now, and those that have ended."""
+    """What one SYNC tells: dialogs that are, as they are now, and those that have ended.
+
+    `rooms` are what another server needs to go on with a room, by its key.
+    """
 
     dialogs: tuple[DialogRecord, ...] = ()
     ended: tuple[DialogId, ...] = ()
+    rooms: tuple[tuple[str, str], ...] = ()
 
 
 _CONVERTER = Converter(forbid_extra_keys=False)
@@ -126,10 +150,20 @@ def encode_changes(changes: Changes) -> bytes:
     """The body of a SYNC, in JSON."""
     document: dict[str, Any] = {}
     if changes.dialogs:
-        document["dialogs"] = [asdict(each) for each in changes.dialogs]
+        document["dialogs"] = [_told(each) for each in changes.dialogs]
     if changes.ended:
         document["ended"] = changes.ended
+    if changes.rooms:
+        document["rooms"] = changes.rooms
     return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _told(record: DialogRecord) -> dict[str, Any]:
+    values = asdict(record)
+    for name in ("seat", "moves"):
+        if not values[name]:
+            del values[name]
+    return values
 
 
 def decode_changes(body: bytes) -> Changes:
@@ -143,6 +177,7 @@ def decode_changes(body: bytes) -> Changes:
     return Changes(
         tuple(_record(each) for each in _array(document, "dialogs")),
         tuple(_dialog_id(each) for each in _array(document, "ended")),
+        tuple(_room(each) for each in _array(document, "rooms")),
     )
 
 
@@ -167,6 +202,8 @@ def _record(value: Any) -> DialogRecord:
         wanted = name == "remote_tag" and each is None
         if name in _TEXTS:
             wanted = wanted or _is_text(each)
+        elif name == "seat":
+            wanted = isinstance(each, str) and len(each) <= MAX_SEAT
         elif name == "routes":
             wanted = isinstance(each, list) and len(each) <= 64 and all(map(_is_text, each))
         else:
@@ -193,6 +230,15 @@ def _dialog_id(value: Any) -> DialogId:
     if not (_is_text(call_id) and _is_text(ours) and (theirs is None or _is_text(theirs))):
         raise RecordError("ended: expected texts")
     return call_id, ours, theirs
+
+
+def _room(value: Any) -> tuple[str, str]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise RecordError("rooms: expected an array of key and state")
+    key, state = value
+    if not (_is_text(key) and isinstance(state, str) and len(state) <= MAX_ROOM):
+        raise RecordError("rooms: expected texts")
+    return key, state
 
 
 def batches(records: Iterable[DialogRecord]) -> Iterator[tuple[DialogRecord, ...]]:

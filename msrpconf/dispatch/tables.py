@@ -6,6 +6,7 @@ Pure: who connects, keeps time and sends is `services.dispatcher`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from enum import Enum
 
 from attrs import define, field
@@ -44,8 +45,17 @@ class ServerEntry:
     offered: Counter[str] = field(factory=Counter)
     unconfirmed: dict[DialogId, DialogRecord] | None = None
     """During a SYNC: what it had before, and has not told of again."""
-    buried: dict[DialogId, None] = field(factory=dict)
-    """Dialogs whose clients were sent a BYE while the server was away."""
+    buried: dict[DialogId, int] = field(factory=dict)
+    """Dialogs that were taken from it, with how often each had moved.
+
+    Their clients were sent a BYE while it was away, or are on another server.
+    """
+    states: dict[str, str] = field(factory=dict)
+    """What another server needs to go on with its rooms, by their keys."""
+    instance: str = ""
+    """What its process calls itself: another one has none of its dialogs."""
+    is_anew: bool = False
+    """Whether another process has begun since it told of its dialogs."""
 
     @property
     def has_told(self) -> bool:
@@ -63,13 +73,17 @@ class DispatchTables:
 
     def __init__(self) -> None:
         self.servers: dict[str, ServerEntry] = {}
+        self._moved: dict[DialogId, ServerEntry] = {}
+        # INVITEs, for their CANCEL.
         self._calls: OrderedDict[tuple[str, str | None], str] = OrderedDict()
 
     # Servers.
 
-    def came(self, name: str, capacity: int, draining: bool) -> ServerEntry:
+    def came(self, name: str, capacity: int, draining: bool, instance: str = "") -> ServerEntry:
         """A server is connected: what it has is what it had, until it has told."""
         entry = self.servers.setdefault(name, ServerEntry(name))
+        entry.is_anew = bool(entry.instance and instance and entry.instance != instance)
+        entry.instance = instance
         entry.state = ServerState.UP
         entry.capacity, entry.draining = max(capacity, 1), draining
         entry.unconfirmed = dict(entry.dialogs)
@@ -89,9 +103,8 @@ class DispatchTables:
         if entry is None:
             return []
         lost = list(entry.dialogs.values())
-        entry.buried.update(dict.fromkeys(entry.dialogs))
-        entry.dialogs.clear()
-        entry.rooms.clear()
+        for record in lost:
+            self.bury(entry, record)
         return lost
 
     def drop(self, name: str) -> None:
@@ -100,22 +113,37 @@ class DispatchTables:
 
     # Dialogs.
 
-    def learn(self, entry: ServerEntry, changes: Changes) -> list[DialogRecord]:
-        """What a server tells of its dialogs; gives those that were ended meanwhile."""
-        risen = []
+    def learn(self, entry: ServerEntry, changes: Changes) -> list[tuple[ServerEntry, DialogRecord]]:
+        """What a server tells of its dialogs; gives those that a server has to let go of.
+
+        They were taken from it while it was away, or have moved from there to another: of two
+        servers that tell of one dialog, it is at the one to which it has moved last.
+        """
+        over = []
         for record in changes.dialogs:
-            if record.id in entry.buried:
-                risen.append(record)
+            at = self.of_dialog(record.id)
+            before = None if at is None or at is entry else at.dialogs[record.id]
+            taken = entry.buried.get(record.id, -1) >= record.moves
+            if taken or (before is not None and before.moves > record.moves):
+                entry.buried[record.id] = record.moves
+                over.append((entry, record))
                 continue
+            if at is not None and before is not None:
+                self.bury(at, before)
+                over.append((at, before))
             if entry.unconfirmed is not None:
                 entry.unconfirmed.pop(record.id, None)
+            entry.buried.pop(record.id, None)
             self._put(entry, record)
+        for key, state in changes.rooms:
+            if key in entry.rooms:
+                entry.states[key] = state
         for dialog_id in changes.ended:
             entry.buried.pop(dialog_id, None)
             if entry.unconfirmed is not None:
                 entry.unconfirmed.pop(dialog_id, None)
             self._remove(entry, dialog_id)
-        return risen
+        return over
 
     def told_all(self, entry: ServerEntry) -> list[DialogRecord]:
         """A server has told all that it has. Gives the dialogs that it had before, and has lost."""
@@ -124,17 +152,50 @@ class DispatchTables:
             self._remove(entry, dialog_id)
         return list(lost.values())
 
+    def take(self, entry: ServerEntry, records: Iterable[DialogRecord], state: str) -> None:
+        """Dialogs are about to be at a server, to which they move."""
+        for record in records:
+            entry.buried.pop(record.id, None)
+            self._put(entry, record)
+            entry.states[record.room] = state
+
+    def not_taken(self, entry: ServerEntry, records: Iterable[DialogRecord]) -> None:
+        """The server has not taken them."""
+        for record in records:
+            if entry.dialogs.get(record.id) is record:
+                self._remove(entry, record.id)
+
+    def bury(self, entry: ServerEntry, record: DialogRecord) -> None:
+        """A dialog is taken from a server."""
+        entry.buried[record.id] = record.moves
+        if entry.unconfirmed is not None:
+            entry.unconfirmed.pop(record.id, None)
+        self._remove(entry, record.id)
+
     def _put(self, entry: ServerEntry, record: DialogRecord) -> None:
         if record.id not in entry.dialogs and len(entry.dialogs) >= MAX_DIALOGS:
             return
-        self._remove(entry, record.id)
+        # In its place, if it is known: who was first in a room is first.
+        before = entry.dialogs.get(record.id)
         entry.dialogs[record.id] = record
         entry.rooms[record.room] += 1
+        if before is not None:
+            self._less(entry, before.room)
+        if record.local_tag.partition(".")[0] != entry.name:
+            self._moved[record.id] = entry
 
     def _remove(self, entry: ServerEntry, dialog_id: DialogId) -> None:
         record = entry.dialogs.pop(dialog_id, None)
-        if record is not None:
-            _less(entry.rooms, record.room)
+        if record is None:
+            return
+        self._less(entry, record.room)
+        if self._moved.get(dialog_id) is entry:
+            del self._moved[dialog_id]
+
+    def _less(self, entry: ServerEntry, room: str) -> None:
+        _less(entry.rooms, room)
+        if room not in entry.rooms:
+            entry.states.pop(room, None)
 
     # Rooms.
 
@@ -164,6 +225,18 @@ class DispatchTables:
     def of_tag(self, tag: str) -> ServerEntry | None:
         """The server that a tag of its own names."""
         return self.servers.get(tag.partition(".")[0])
+
+    def of_dialog(self, dialog_id: DialogId) -> ServerEntry | None:
+        """The server that has a dialog: to which it has moved, or which its tag names."""
+        entry = self._moved.get(dialog_id) or self.of_tag(dialog_id[1])
+        return entry if entry is not None and dialog_id in entry.dialogs else None
+
+    def is_taken(self, entry: ServerEntry, dialog_id: DialogId) -> bool:
+        """Whether a dialog was taken from a server, which may not know it."""
+        if dialog_id in entry.buried:
+            return True
+        at = self._moved.get(dialog_id)
+        return at is not None and at is not entry
 
     def remember_call(self, call_id: str, tag: str | None, name: str) -> None:
         """Where an INVITE went, for its CANCEL."""

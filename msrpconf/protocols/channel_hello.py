@@ -24,7 +24,8 @@ class Hello:
     """What each side says of itself first.
 
     `role` is ``server`` or ``dispatcher``; `capacity` of a server is a number that says how many
-    rooms it takes, `draining` whether it takes no new ones.
+    rooms it takes, `draining` whether it takes no new ones, `instance` what tells its process from
+    the one before; of a dispatcher, `moves` is whether it brings rooms to other servers.
     """
 
     name: str
@@ -32,17 +33,24 @@ class Hello:
     capacity: int = 0
     draining: bool = False
     version: int = VERSION
+    instance: str = ""
+    moves: bool = False
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The header fields of HELLO."""
-        return [
+        headers = [
             ("Version", str(self.version)),
             ("Role", self.role),
             ("Name", self.name),
             ("Capacity", str(min(self.capacity, MAX_CAPACITY))),
             ("Draining", "yes" if self.draining else "no"),
         ]
+        if self.instance:
+            headers.append(("Instance", self.instance))
+        if self.moves:
+            headers.append(("Moves", "yes"))
+        return headers
 
     @classmethod
     def of(cls, headers: Headers) -> Hello:
@@ -50,8 +58,18 @@ class Hello:
         name, role = headers.get("Name") or "", headers.get("Role") or ""
         if not _NAME.fullmatch(name):
             raise ChannelSyntaxError("Name: expected a host's name or address, or a server's name")
-        draining = headers.get("Draining") == "yes"
-        return cls(name, role, _number(headers, "Capacity"), draining, _number(headers, "Version"))
+        instance = headers.get("Instance") or ""
+        if instance and not _NAME.fullmatch(instance):
+            raise ChannelSyntaxError("Instance: expected letters, digits and ._:-")
+        return cls(
+            name,
+            role,
+            _number(headers, "Capacity"),
+            headers.get("Draining") == "yes",
+            _number(headers, "Version"),
+            instance,
+            headers.get("Moves") == "yes",
+        )
 
 
 def _number(headers: Headers, name: str) -> int:

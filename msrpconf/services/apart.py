@@ -206,6 +206,7 @@ class FocusApart(MultiService):
             config.dispatcher.servers,
             self.focus.focus.handle,
             grace=config.dispatcher.grace,
+            moves=config.dispatcher.on_server_loss == "move",
             tls=config.load_channel_tls(),
             settings=config.channel.link_settings,
         )

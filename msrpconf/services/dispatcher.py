@@ -4,10 +4,11 @@ It connects to all servers and learns from each which dialogs, and so which room
 that lives stays where it is; a new one goes to a server by the hash of its URI; a request in a
 dialog goes to the server that our tag names. A server whose link is broken may come back within
 the grace time with all its rooms, and nobody notices. If it does not, the dispatcher has the
-focus send a BYE to everybody in them, and the rooms may begin anew elsewhere.
+focus send a BYE to everybody in them, and the rooms may begin anew elsewhere; or it has another
+server go on with them (`services.moving`).
 
     up --link lost--> away --back, and has told its dialogs--> up
-                        `--grace time over, or back without them: BYEs
+                        `--grace time over, or back without them: BYEs, or moves
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from msrpconf.conference.leg import CONFERENCE
-from msrpconf.dispatch.records import Changes, DialogRecord, RecordError, decode_changes
+from msrpconf.dispatch.records import (
+    Changes,
+    DialogId,
+    DialogRecord,
+    RecordError,
+    decode_changes,
+)
 from msrpconf.dispatch.tables import DispatchTables, ServerEntry
 from msrpconf.protocols.channel import ChannelClosed, Handler
 from msrpconf.protocols.channel_address import ChannelAddress
@@ -31,6 +38,7 @@ from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.goodbyes import FAILED, Goodbyes
+from msrpconf.services.moving import Moves
 from msrpconf.services.publications import Publications
 from msrpconf.services.server_end import ServerEnd
 from msrpconf.storage.claims import ClaimError
@@ -54,7 +62,8 @@ class DispatcherService(Service):
     """Connects to `servers`, and is the channel of a focus to all of them.
 
     `name` is what the dispatcher is called, as its certificate says, `grace` the seconds that a
-    server may be away; `to_focus` serves what servers ask; `tls` is needed for addresses of TLS.
+    server may be away, `moves` whether its rooms then go on at others; `to_focus` serves what
+    servers ask; `tls` is needed for addresses of TLS.
     """
 
     name = "msrpconf-dispatcher"
@@ -68,6 +77,7 @@ class DispatcherService(Service):
         to_focus: Handler,
         *,
         grace: float = 5.0,
+        moves: bool = False,
         tls: ChannelTls | None = None,
         settings: LinkSettings | None = None,
     ) -> None:
@@ -93,6 +103,9 @@ class DispatcherService(Service):
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
         self._goodbyes = Goodbyes(reactor, name, to_focus)
         self._publications = Publications(reactor, to_focus, self._is_expected)
+        self.moves_rooms = moves
+        """Whether rooms of a server that is given up go on at others."""
+        self._moves = Moves(self, self._goodbyes)
 
     def share(self, claims: RoomClaims) -> None:
         """Agree with other dispatchers that connect to the same servers, before the start."""
@@ -163,7 +176,7 @@ class DispatcherService(Service):
         peer = link.peer
         assert peer is not None
         self.links[peer.name] = link
-        self.tables.came(peer.name, peer.capacity, peer.draining)
+        self.tables.came(peer.name, peer.capacity, peer.draining, peer.instance)
         self._stop_waiting_for(peer.name)
         self.log.info(
             "server {name} at {address} connected{note}",
@@ -208,18 +221,28 @@ class DispatcherService(Service):
             return
         self._away.pop(name, None)
         left = self._farewells.pop(name, {})
+        entry = self.tables.servers.get(name)
+        states = {} if entry is None else dict(entry.states)
         lost = [each for each in self.tables.forget(name) if each.id not in left]
         self.log.error(
-            "server {name} has not come back for {grace:g} s: BYE to {count} calls",
+            "server {name} has not come back for {grace:g} s: {what} {count} calls",
             name=name,
             grace=self._grace,
+            what="moving its" if self.moves_rooms else "BYE to",
             count=len(lost),
         )
         self.given_up += 1
-        self._goodbyes.say(lost)
+        self._lost(name, lost, states)
         self._publications.server_gone(name)
         if all(end.name != name for end in self.ends):
             self.tables.drop(name)
+
+    def _lost(self, name: str, lost: list[DialogRecord], states: dict[str, str]) -> None:
+        """Calls of a server are nowhere any more: move them, or tell their clients."""
+        if self.moves_rooms:
+            self._moves.move(name, lost, states)
+        else:
+            self._goodbyes.say(lost)
 
     # What is known after the start.
 
@@ -259,10 +282,13 @@ class DispatcherService(Service):
             what = "drains: it gets no new rooms" if entry.draining else "takes new rooms again"
             self.log.info("server {name} {what}", name=name, what=what)
             return request.response(200)
+        dialog_id = request.call_id, request.from_.tag or "", request.to.tag
+        if self.tables.is_taken(entry, dialog_id):
+            self.tables.learn(entry, Changes(ended=(dialog_id,)))
+            return request.response(481, "This dialog was taken over by another server")
         if request.method == "BYE":
             # The server need not have had the time to say that it has ended the dialog.
-            ended = request.call_id, request.from_.tag or "", request.to.tag
-            self.tables.learn(entry, Changes(ended=(ended,)))
+            self.tables.learn(entry, Changes(ended=(dialog_id,)))
         if request.method == "PUBLISH":
             return self._publications.publish(name, link, request)
         return self._to_focus(request)
@@ -274,11 +300,12 @@ class DispatcherService(Service):
             text = "server {name} told what cannot be read: {error}"
             self.log.error(text, name=entry.name, error=visible(str(error)))
             return request.response(400, str(error))
-        for record in self.tables.learn(entry, changes):
-            self._farewell(link, record)
+        for at, record in self.tables.learn(entry, changes):
+            self._let_go(at, record)
         if request.headers.get("Sync") != "done":
             return request.response(200)
         left = self._farewells.pop(entry.name, {})
+        states = dict(entry.states)
         missing = self.tables.told_all(entry)
         lost = [each for each in missing if each.id not in left]
         entry.buried.clear()
@@ -289,7 +316,10 @@ class DispatcherService(Service):
             dialogs=len(entry.dialogs),
             lost=len(lost),
         )
-        self._goodbyes.say(lost)
+        if entry.is_anew:
+            self._lost(entry.name, lost, states)
+        else:
+            self._goodbyes.say(lost)  # it has ended them
         ended = {each.room for each in missing} - entry.rooms.keys()
         self._publications.rooms_lost(entry.name, ended, link)
         for dialog_id, record in left.items():
@@ -299,6 +329,12 @@ class DispatcherService(Service):
             if end.current is link:
                 self._synced(end.address)
         return request.response(200)
+
+    def _let_go(self, entry: ServerEntry, record: DialogRecord) -> None:
+        """Have a server forget a dialog that was taken from it."""
+        link = self.links.get(entry.name)
+        if link is not None and not entry.draining:
+            self._farewell(link, record)
 
     def _farewell(self, link: Link, record: DialogRecord) -> None:
         """Tell a server that one of its clients is out, or was told that it is."""
@@ -313,7 +349,11 @@ class DispatcherService(Service):
 
     async def _dispatch(self, message: Request) -> Response:
         if message.to.tag is not None:
-            return await self._in_dialog(message, self.tables.of_tag(message.to.tag))
+            dialog_id = message.call_id, message.to.tag, message.from_.tag
+            if self._moves.is_waiting(dialog_id):
+                return self._while_moving(message, dialog_id)
+            entry = self.tables.of_dialog(dialog_id) or self.tables.of_tag(message.to.tag)
+            return await self._in_dialog(message, entry)
         call = message.call_id, message.from_.tag, message.method
         if message.method == "CANCEL":
             waiting = self._held.pop((*call[:2], "INVITE"), None)
@@ -349,7 +389,17 @@ class DispatcherService(Service):
             return message.response(200)
         return self._refuse(message, 503, "The conference server is away: try again")
 
+    def _while_moving(self, message: Request, dialog_id: DialogId) -> Response:
+        """Answer a request in a dialog that is on its way to another server."""
+        if message.method == "BYE":
+            self._moves.ended(dialog_id)
+            return message.response(200)
+        return self._refuse(message, 503, "The room moves to another conference server: try again")
+
     async def _to_room(self, message: Request, room: str) -> Response:
+        if room in self._moves.rooms:
+            why = "The room moves to another conference server: try again"
+            return self._refuse(message, 503, why)
         home = self.tables.home(room)
         if home is not None:
             return await self._offer(message, room, home)

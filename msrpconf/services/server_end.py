@@ -39,7 +39,8 @@ class ServerEnd(LinkClient):
 
     def hello(self) -> Hello:
         """What we say of ourselves."""
-        return Hello(self._dispatcher.own_name, DISPATCHER)
+        dispatcher = self._dispatcher
+        return Hello(dispatcher.own_name, DISPATCHER, moves=dispatcher.moves_rooms)
 
     def admit(self, link: Link, hello: Hello) -> str | None:
         """Whether it is a server, of a name that no other has."""

@@ -85,7 +85,7 @@ class TablesTests(SynchronousTestCase):
         self.assertIsNone(self.tables.home(LOBBY))
         self.tables.came("east", 10, False)
         risen = self.tables.learn(east, Changes((record(1), record(2))))
-        self.assertEqual(risen, [record(1)])
+        self.assertEqual(risen, [(east, record(1))])
         self.assertEqual(list(east.dialogs), [record(2).id])
 
     def test_what_nobody_knows(self) -> None:
@@ -108,7 +108,7 @@ class TablesTests(SynchronousTestCase):
         east = self.server("east")
         self.tables.learn(east, Changes(tuple(record(number) for number in range(4))))
         self.tables.learn(east, Changes((record(0, way="x"),)))
-        self.assertEqual(list(east.dialogs), [record(1).id, record(0).id])
+        self.assertEqual(list(east.dialogs), [record(0).id, record(1).id])
         for number in range(4):
             self.tables.remember_call(f"c{number}", "t", "east")
         self.assertIsNone(self.tables.of_call("c1", "t"))

@@ -31,8 +31,9 @@ class ApartTestCase(ProcessCase):
     """Focuses with their dispatchers, and servers, linked by TLS, here on loopback.
 
     `grace` are the seconds that a server may be away, `silence` those after which a link is given
-    up, `msrp_grace` those that somebody's MSRP may be away. Each process is on the host of its
-    name, people are on that called "people".
+    up, `msrp_grace` those that somebody's MSRP may be away. `dispatcher` and `conference` are more
+    keys of these tables, `patience` are the seconds that people wait without MSRP. Each process
+    is on the host of its name, people are on that called "people".
     """
 
     timeout: float = 90
@@ -41,6 +42,9 @@ class ApartTestCase(ProcessCase):
     msrp_grace = 0.5
     focus_keys = ""
     """What else the focuses have in their table."""
+    dispatcher = ""
+    conference = ""
+    patience = 1.0
 
     def setUp(self) -> None:
         super().setUp()
@@ -95,7 +99,8 @@ class ApartTestCase(ProcessCase):
         config.write_text(
             f'[server]\nname = "{name}"\nlisten = ["tcp:{host}:0"]\ncontrol = "{control}"\n'
             f'dispatchers = ["focus-1", "focus-2"]\nfiles = "files-{name}"\n'
-            f"grace = {self.msrp_grace}\n{self.channel(name)}[conference]\nnotices = false\n{more}"
+            f"grace = {self.msrp_grace}\n{self.channel(name)}[conference]\nnotices = false\n"
+            f"{self.conference}{more}"
         )
         server = self.twistd("msrpconf-server", name, config)
         found = yield server.shows(r"for dispatchers at (\S+)")
@@ -113,7 +118,7 @@ class ApartTestCase(ProcessCase):
         config.write_text(
             f'[sip]\nlisten = ["{self.via}"]\ntrusted = ["{trusted}"]\n[focus]\n'
             f'{self.focus_keys}[dispatcher]\nname = "{name}"\nservers = [{servers}]\n'
-            f"grace = {self.grace}\n{self.channel(name)}{more}"
+            f"grace = {self.grace}\n{self.dispatcher}{self.channel(name)}{more}"
         )
         self.focus = self.twistd("msrpconf-focus", name, config)
         for server in self.controls:
@@ -146,6 +151,7 @@ class ApartTestCase(ProcessCase):
             trace=lambda kind, direction, peer, octets: seen.append(
                 f"{direction} {octets.decode('utf-8', 'replace')}"
             ),
+            patience=self.patience,
         )
         self.agents.append(agent)
         result: tuple[Chat, Heard] = yield joined(

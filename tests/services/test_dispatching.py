@@ -93,6 +93,7 @@ class Server:
 
 class DispatchTestCase(SynchronousTestCase):
     names: tuple[str, ...] = ("east", "west")
+    moves = False
 
     def setUp(self) -> None:
         self.lines: list[str] = []
@@ -109,7 +110,9 @@ class DispatchTestCase(SynchronousTestCase):
     def start(self, *connected: str, name: str = "focus-1") -> None:
         """A dispatcher, connected to these servers, or to all."""
         addresses = [server.links._address for server in self.servers.values()]
-        self.dispatcher = DispatcherService(self.clock, name, addresses, self.to_focus, grace=GRACE)
+        self.dispatcher = DispatcherService(
+            self.clock, name, addresses, self.to_focus, grace=GRACE, moves=self.moves
+        )
         self.ends = dict(zip(self.servers, self.dispatcher.ends, strict=True))
         for end in self.ends.values():
             end.start = lambda: None  # type: ignore[method-assign]
@@ -118,7 +121,7 @@ class DispatchTestCase(SynchronousTestCase):
         for each in connected or self.names:
             self.connect(each)
 
-    def to_focus(self, request: Request) -> Response:
+    def to_focus(self, request: Request) -> Response | Deferred[Response]:
         self.sent.append(request)
         return request.response(200)
 
@@ -499,7 +502,7 @@ class ServerSideTests(DispatchTestCase):
             self.assertEqual(self.successResultOf(answer).status, 501)
 
     def test_a_sync_that_cannot_be_read(self) -> None:
-        sync = self.east.links._sync("change", Changes())
+        sync = self.east.links.telling.sync("change", Changes())
         sync.body = b"{"
         answer = self.east.links.links["focus-1"].request(sync)
         self.turn()

@@ -49,7 +49,7 @@ class TakingBackTests(DispatchTestCase):
         self.addCleanup(publisher.stop)
         publisher.start()
 
-    def to_focus(self, request: Request) -> Response | Deferred[Response]:  # type: ignore[override]
+    def to_focus(self, request: Request) -> Response | Deferred[Response]:
         if request.method != "PUBLISH":
             return super().to_focus(request)
         if self.silent is not None:

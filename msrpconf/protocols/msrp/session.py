@@ -182,6 +182,8 @@ class Session:
         self.watched = False
         """Whether `eased` is to be called once the queue is short."""
         self.closed = False
+        self.keeps = False
+        """Whether what is sent before there is a connection waits for it."""
         self.on_drained: Callable[[], None] | None = None
         self.admits: Callable[[FrameWriter], Refusal | None] | None = None
         """Asked about a connection on which the peer has been heard, before it is taken."""
@@ -194,6 +196,7 @@ class Session:
         # What may be overtaken: the parts of long messages, but for their beginnings.
         self._bulk: deque[OutgoingFrame] = deque()
         self._incoming = IncomingMessages(self)
+        self._remote_path = b""
         self.remote_path = remote_path
 
     @property
@@ -208,7 +211,9 @@ class Session:
 
     @remote_path.setter
     def remote_path(self, path: bytes) -> None:
-        self._remote_path = path
+        known, self._remote_path = self._remote_path, path
+        if not known and path and self.queued and self.connection is not None:
+            self.connection.wake(self)
         self.paths = b"To-Path: %b\r\nFrom-Path: %b\r\n" % (path, self.local_path)
 
     # What goes out.
@@ -224,8 +229,8 @@ class Session:
             self._bulk.append(frame)
         else:
             self._queue.append(frame)
-        if not waiting:
-            self.connection.wake(self)  # type: ignore[union-attr]  # the mark tells
+        if not waiting and self.connection is not None and self._remote_path:
+            self.connection.wake(self)
         return True
 
     def forward_all(self, frames: Sequence[OutgoingFrame], octets: int) -> bool:
@@ -244,14 +249,20 @@ class Session:
     def forward_last(self, frame: OutgoingFrame) -> bool:
         """Queue a frame even where the queue is full, as the small one that ends a message."""
         connection = self.connection
-        if connection is None:
+        if connection is None and not self.keeps:
             return False
         waiting = self.queued
         self.queued = waiting + frame.size
         (self._bulk if frame.bulk else self._queue).append(frame)
-        if not waiting:
+        if not waiting and connection is not None and self._remote_path:
             connection.wake(self)
         return True
+
+    def keep(self) -> None:
+        """Keep what is sent until there is a connection, as much as may wait on one."""
+        if self.connection is None and not self.closed:
+            self.keeps = True
+            self._mark = self.limits.mark
 
     def withdraw(self, key: bytes) -> None:
         """Take out of the queue what waits there of the message with that key of `send_frame`."""
@@ -275,7 +286,7 @@ class Session:
         """Count a frame that is not taken; the first of them makes the session congested."""
         if self.congested:
             self.missed += 1
-        elif self.connection is not None and self.queued > self.limits.short:
+        elif (self.connection is not None or self.keeps) and self.queued > self.limits.short:
             self.congested = self.watched = True
             self.missed = 1
             self._mark = -1
@@ -311,7 +322,7 @@ class Session:
 
     def _no_longer_congested(self) -> None:
         self.congested = False
-        if self.connection is not None:
+        if self.connection is not None or self.keeps:
             self._mark = self.limits.mark
 
     # What the connection tells.
@@ -319,7 +330,11 @@ class Session:
     def bind(self, connection: FrameWriter) -> None:
         """Take `connection` as the one that this session lives on (RFC 4975 §5.4)."""
         self.connection = connection
-        self._mark = self.limits.mark
+        self.keeps = False
+        if not self.congested:
+            self._mark = self.limits.mark
+        if self.queued and self._remote_path:
+            connection.wake(self)
         self.handler.session_bound(self)
 
     def connection_lost(self, reason: str) -> None:
@@ -341,14 +356,18 @@ class Session:
     def close(self) -> None:
         """End the session: nothing more is taken or sent, but for what is queued."""
         self.closed = True
+        self.keeps = False
         connection, self.connection = self.connection, None
         self._mark = -1
         self._incoming.abort_all()
         self._dismiss_watchers()
         if connection is not None:
             connection.detach(self)
+        else:
+            self._clear_queue()
 
     def _clear_queue(self) -> None:
+        self.keeps = False
         self._mark = -1
         self._queue.clear()
         self._bulk.clear()

@@ -1,0 +1,129 @@
+"""Rooms that go on at another server when theirs is killed: `on_server_loss = "move"`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
+
+from msrpconf.client import Chat
+from msrpconf.protocols.sip.transaction import ServerTransaction
+from tests.distributed.support import ApartTestCase, Story
+from tests.scenarios.embedded import Heard
+
+Person = tuple[Chat, Heard]
+
+
+class MovingTestCase(ApartTestCase):
+    dispatcher = 'on_server_loss = "move"\n'
+    patience = 30.0
+
+    @inlineCallbacks
+    def in_room(self, *names: str, room: str = "lobby") -> Any:
+        """These people join; give them, the server of the room, and the other one."""
+        people = []
+        for name in names:
+            people.append((yield self.join(name, room)))
+        home = yield self.home(room)
+        return people, home, {"east": "west", "west": "east"}[home]
+
+    @inlineCallbacks
+    def moved(self, server: str, *names: str) -> Story:
+        """Wait until these are in a room at a server, with their MSRP."""
+        for name in names:
+            yield self.servers[server].shows(rf"joined: sip:{name}@")
+            yield self.until(partial(self.is_bound, name))
+
+    def is_bound(self, name: str) -> bool:
+        (chat,) = (each for each in self.chats if each.user == f"sip:{name}@example.com")
+        return chat.session.connection is not None and not chat.is_following
+
+    def refuses(self, chat: Chat) -> None:
+        """Have somebody's client refuse to follow."""
+
+        def request_received(transaction: ServerTransaction) -> None:
+            if transaction.request.method == "INVITE":
+                transaction.answer(488)
+            else:
+                Chat.request_received(chat, transaction)
+
+        chat.request_received = request_received  # type: ignore[method-assign]
+
+
+class ServerIsKilledTests(MovingTestCase):
+    @inlineCallbacks
+    def test_people_talk_on(self) -> Story:
+        yield self.begin("east", "west")
+        people, home, other = yield self.in_room("alice", "bob", "carol")
+        alice, bob, carol = people
+        yield self.talk(*people)
+        yield self.in_time(bob[0].use_nickname("Robert"))
+        # Dispatchers are told of it a moment later, on the link that this takes.
+        yield self.in_time(alice[0].mute("sip:carol@example.com", False))
+        dave = yield self.join("dave")
+        yield self.in_time(dave[0].leave())
+        yield self.servers[home].shows("left: sip:dave@")
+        yield self.kill(self.servers[home])
+        yield self.moved(other, "alice", "bob", "carol")
+        yield self.talk(*people)
+        for name in ("alice", "bob", "carol"):
+            self.assertEqual(self.byes(name), [])
+        # Alice is the owner still, and Bob has his name.
+        yield self.in_time(alice[0].mute("sip:carol@example.com"))
+        yield self.in_time(bob[0].send("I am Bob"))
+        message = yield self.in_time(alice[1].next())
+        self.assertEqual(message.name, "Robert")
+        # Who comes now comes to where the room is, and who leaves is gone.
+        erin = yield self.join("erin")
+        yield self.in_time(alice[0].send("Welcome"))
+        self.assertEqual((yield self.in_time(erin[1].next())).text, "Welcome")
+        yield self.in_time(carol[0].leave())
+        yield self.servers[other].shows(r"left: sip:carol@\S+ in \S+ \(.*; 3 in the room")
+        self.assertNotIn("Traceback", self.focus.output + self.servers[other].output)
+
+    @inlineCallbacks
+    def test_who_does_not_follow_gets_a_bye(self) -> Story:
+        yield self.begin("east", "west")
+        people, home, other = yield self.in_room("alice", "bob")
+        self.refuses(people[1][0])
+        yield self.kill(self.servers[home])
+        why = yield self.in_time(people[1][1].ended)
+        self.assertIn("did not follow to another server: 488", why)
+        self.assertIn("Reason: SIP;cause=503", self.byes("bob")[0])
+        yield self.moved(other, "alice")
+        carol = yield self.join("carol")
+        yield self.talk(people[0], carol)
+
+    @inlineCallbacks
+    def test_the_server_starts_again_at_once(self) -> Story:
+        self.grace = 60.0
+        yield self.begin("east")
+        alice = yield self.join("alice")
+        bob = yield self.join("bob")
+        yield self.kill(self.servers["east"])
+        yield self.start_apart("east")
+        yield self.moved("east", "alice", "bob")
+        yield self.talk(alice, bob)
+        self.assertEqual(self.byes("alice") + self.byes("bob"), [])
+
+    @inlineCallbacks
+    def test_the_dispatcher_starts_anew_after_that(self) -> Story:
+        yield self.begin("east", "west")
+        people, home, other = yield self.in_room("alice", "bob")
+        yield self.kill(self.servers[home])
+        yield self.moved(other, "alice", "bob")
+        yield self.kill(self.focus)
+        yield self.start_apart(home)
+        yield self.start_focus()
+        yield self.talk(*people)
+        yield self.in_time(people[1][0].leave())
+        yield self.servers[other].shows(r"left: sip:bob@\S+ in \S+ \(.*; 1 in the room")
+
+    @inlineCallbacks
+    def test_no_server_is_left(self) -> Story:
+        yield self.begin("east")
+        alice = yield self.join("alice")
+        yield self.kill(self.servers["east"])
+        why = yield self.in_time(alice[1].ended)
+        self.assertIn("The conference server has failed", why)
