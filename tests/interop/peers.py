@@ -17,6 +17,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, TestCase
 
+from msrpconf.client import UserAgent
 from msrpconf.config import Config
 from msrpconf.protocols.sip.flow import bracket
 from msrpconf.protocols.sip.message import parse_message
@@ -82,24 +83,34 @@ class SippCase(TestCase):
 
     @inlineCallbacks
     def serve(
-        self, host: str = "127.0.0.1", ack_timeout: float = 5.0
+        self, host: str = "127.0.0.1", ack_timeout: float = 5.0, more: str = ""
     ) -> Generator[Deferred[Any], Any, ConferenceService]:
-        """Start a server on free ports."""
+        """Start a server on free ports; `more` tables are in its configuration."""
 
         def trace(kind: str, direction: str, peer: str, octets: bytes) -> None:
             if kind == "sip":
                 self.traced.append((direction, octets))
 
         reactor: Any = import_module("twisted.internet.reactor")
-        text = CONFIGURATION.format(host=bracket(host), ack_timeout=ack_timeout)
+        text = CONFIGURATION.format(host=bracket(host), ack_timeout=ack_timeout) + more
         service = make_service(Config.parse(text, "the test"), reactor, trace)
         yield service.startService()
         self.addCleanup(service.stopService)
         # Before that, so that nobody is waited for.
         self.addCleanup(self._end_all)
         self.host = host
+        self.service = service
         self.ports = {each.transport: each.port for each in service.focus.listening}
         return service
+
+    @inlineCallbacks
+    def join(self, *names: str) -> Generator[Deferred[Any], Any, None]:
+        """Have people join the lobby."""
+        reactor: Any = import_module("twisted.internet.reactor")
+        for name in names:
+            agent = UserAgent(reactor, f"sip:{name}@example.com")
+            self.addCleanup(agent.stop)
+            yield agent.join(f"sip:lobby@127.0.0.1:{self.ports['udp']}")
 
     def _end_all(self) -> Deferred[Any]:
         left = [program for program in self._programs if program.status is None]

@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from msrpconf.client import UserAgent
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services.compose import ConferenceService
@@ -214,15 +213,6 @@ class CallTests(SippCase):
 
 
 class ReferTests(SippCase):
-    @inlineCallbacks
-    def join(self, *names: str) -> Generator[Deferred[Any], Any, None]:
-        """Have people join the lobby."""
-        reactor: Any = import_module("twisted.internet.reactor")
-        for name in names:
-            agent = UserAgent(reactor, f"sip:{name}@example.com")
-            self.addCleanup(agent.stop)
-            yield agent.join(f"sip:lobby@127.0.0.1:{self.ports['udp']}")
-
     @inlineCallbacks
     def test_in_a_dialog(self) -> Generator[Deferred[Any], Any, None]:
         """The owner's other devices have one after another removed."""
