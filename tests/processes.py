@@ -134,9 +134,9 @@ class ProcessCase(TestCase):
         """
         return self._spawn(name, "-c", _PROGRAMS[name], *arguments, terminal=terminal, by=by)
 
-    def start_script(self, path: Path, *arguments: str) -> Program:
-        """Starts a Python program that is in a file."""
-        return self._spawn(path.name, str(path), *arguments)
+    def start_script(self, path: Path, *arguments: str, by: Sequence[str] = ()) -> Program:
+        """Starts a Python program that is in a file; `by` as for `start`."""
+        return self._spawn(path.name, str(path), *arguments, by=by)
 
     def _spawn(
         self, name: str, *arguments: str, terminal: bool = False, by: Sequence[str] = ()

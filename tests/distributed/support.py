@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from msrpconf.client import Chat, JoinError, UserAgent
 from msrpconf.protocols.sip.flow import Address
 from tests.certificates import issue, write
+from tests.distributed.hosts import Hosts
 from tests.processes import PATIENCE, ProcessCase, Program
 from tests.scenarios.embedded import Heard, joined
 
@@ -215,6 +216,40 @@ class ApartTestCase(ProcessCase):
 
     def in_time(self, awaited: Deferred[Any]) -> Deferred[Any]:
         return awaited.addTimeout(PATIENCE, reactor)
+
+
+class HostsTestCase(ApartTestCase):
+    """Each process on a host of its own; what the test itself opens is on that of the people."""
+
+    timeout = 120
+    silence = 6.0  # a busy machine is not silent for so long
+    grace = 60.0
+    msrp_grace = 60.0  # it is not for their MSRP that people go
+    names: tuple[str, ...] = ("focus-1", "focus-2", "east", "west", "people")
+
+    def setUp(self) -> None:
+        self.hosts = Hosts(*self.names)
+        # After all processes have ended, and all sockets are closed.
+        self.addCleanup(self.hosts.close)
+        super().setUp()
+        self.hosts.enter("people")
+
+    def address(self, host: str) -> str:
+        return self.hosts.addresses[host]
+
+    def by(self, host: str) -> Sequence[str]:
+        return self.hosts.by(host)
+
+    def sip_port(self, host: str) -> int:
+        return 5060
+
+    @inlineCallbacks
+    def people(self) -> Generator[Any, Any, tuple[tuple[Chat, Heard], tuple[Chat, Heard], str]]:
+        """Alice and bob in the lobby, and the server that it is on."""
+        alice = yield self.join("alice")
+        bob = yield self.join("bob")
+        home = yield self.home()
+        return alice, bob, home
 
 
 def free_port() -> int:

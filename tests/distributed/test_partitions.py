@@ -6,51 +6,15 @@ doc/distributed.md has a table of what these stories show.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from msrpconf.client import Chat, JoinError
+from msrpconf.client import JoinError
 from msrpconf.protocols.sip.flow import Address
-from tests.distributed.hosts import Hosts
-from tests.distributed.support import ApartTestCase, Story
-from tests.scenarios.embedded import Heard
+from tests.distributed.support import HostsTestCase, Story
 from tests.storage.support import new_schema
-
-
-class HostsTestCase(ApartTestCase):
-    """Each process on a host of its own; what the test itself opens is on that of the people."""
-
-    timeout = 120
-    silence = 6.0  # a busy machine is not silent for so long
-    grace = 60.0
-    msrp_grace = 60.0  # it is not for their MSRP that people go
-    names: tuple[str, ...] = ("focus-1", "focus-2", "east", "west", "people")
-
-    def setUp(self) -> None:
-        self.hosts = Hosts(*self.names)
-        # After all processes have ended, and all sockets are closed.
-        self.addCleanup(self.hosts.close)
-        super().setUp()
-        self.hosts.enter("people")
-
-    def address(self, host: str) -> str:
-        return self.hosts.addresses[host]
-
-    def by(self, host: str) -> Sequence[str]:
-        return self.hosts.by(host)
-
-    def sip_port(self, host: str) -> int:
-        return 5060
-
-    @inlineCallbacks
-    def people(self) -> Generator[Any, Any, tuple[tuple[Chat, Heard], tuple[Chat, Heard], str]]:
-        """Alice and bob in the lobby, and the server that it is on."""
-        alice = yield self.join("alice")
-        bob = yield self.join("bob")
-        home = yield self.home()
-        return alice, bob, home
 
 
 class ShortCutTests(HostsTestCase):
