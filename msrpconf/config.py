@@ -143,7 +143,11 @@ class Config:
 
     def only(self, *components: str) -> Config:
         """The configuration for a process that runs these of the components that are written."""
-        others = (_APART | frozenset(COMPONENTS)) - set(components)
+        kept = set(components)
+        if "focus" in kept and self.focus.dispatcher is not None:
+            # The dispatcher that this file may have a table for is a process by itself.
+            kept.discard("dispatcher")
+        others = (_APART | frozenset(COMPONENTS)) - kept
         return evolve(self, written=(self.written - others) | {components[0]})
 
     def check(self) -> None:
@@ -253,12 +257,15 @@ class Config:
         ours = "channel" in self.written and "tls" not in self.written
         ours = ours or self.channel.has_files
         files = self.channel if ours else self.tls
-        server = "server" in self.components
+        server, dispatcher = "server" in self.components, "dispatcher" in self.components
         return ChannelKeys(
             components=self.components,
             control=self.server.control if server else None,
             dispatchers=self.server.dispatchers,
-            servers=self.dispatcher.servers if "dispatcher" in self.components else (),
+            servers=self.dispatcher.servers if dispatcher else (),
+            listen=self.dispatcher.listen if dispatcher else None,
+            focuses=self.dispatcher.focuses,
+            dispatcher=self.focus.dispatcher if "focus" in self.components else None,
             table="channel" if ours else "tls",
             files=(files.certificate, files.private_key, files.authorities),
             directory=Path(self.source).parent,

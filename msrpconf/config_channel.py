@@ -23,7 +23,7 @@ KEYS = ("certificate", "private_key", "authorities")
 
 
 def address(value: object) -> ChannelAddress:
-    """Where a server is reached by dispatchers."""
+    """Where the other end of a link listens."""
     if isinstance(value, str):
         try:
             return ChannelAddress.parse(value)
@@ -34,7 +34,7 @@ def address(value: object) -> ChannelAddress:
 
 
 def control(value: object) -> ChannelAddress:
-    """Where a server listens for dispatchers: an address is numeric."""
+    """Where we listen for links: an address is numeric."""
     found = address(value)
     if found.path is None and not is_numeric(found.host):
         expected = 'an address of this host with its port, such as "tls:10.0.0.5:4570"'
@@ -43,13 +43,13 @@ def control(value: object) -> ChannelAddress:
 
 
 def peer_name(value: object) -> str:
-    """What a dispatcher is called, as its certificate says: a host's name, or an address."""
+    """What the end that connects is called, as its certificate says: a host's name or address."""
     if isinstance(value, str) and 0 < len(value) <= 255:
         try:
             return unbracket(parse_host(value)).lower()
         except SipSyntaxError:
             pass
-    raise UnexpectedValue('names of dispatchers such as "focus-1.example.com"', value)
+    raise UnexpectedValue('names of hosts such as "focus-1.example.com"', value)
 
 
 def ending(value: object) -> str:
@@ -67,6 +67,8 @@ class DispatcherConfig:
     - `servers`: where the servers are; none for that of this process.
     - `grace`: seconds that a server may be away before it is given up.
     - `on_server_loss`: whether those in its rooms are told that these end, or move to others.
+    - `listen`: where focuses connect, None for that of this process.
+    - `focuses`: the names that the certificates of focuses may be for.
     """
 
     name: str = key("dispatcher", peer_name)
@@ -75,11 +77,13 @@ class DispatcherConfig:
     )
     grace: float = key(5.0, values.seconds)
     on_server_loss: str = key("end", ending)
+    listen: ChannelAddress | None = key(None, control)  # noqa: RUF009
+    focuses: tuple[str, ...] = key((), values.list_of(peer_name, "names of focuses", empty=True))
 
 
 @frozen
 class ChannelConfig:
-    """`[channel]`: the links between servers and dispatchers.
+    """`[channel]`: the links between servers, dispatchers and focuses.
 
     - `certificate`, `private_key`, `authorities`: PEM files as in `[tls]`, which counts where
       none of them is written.
@@ -104,12 +108,19 @@ class ChannelConfig:
 
 @frozen
 class ChannelKeys:
-    """What a configuration says of the channel; `files` are those of `[channel]`, else `[tls]`."""
+    """What a configuration says of the channel; `files` are those of `[channel]`, else `[tls]`.
+
+    `control` and `dispatchers` are those of `[server]`, `servers`, `listen` and `focuses` those of
+    `[dispatcher]`, `dispatcher` is that of `[focus]`.
+    """
 
     components: frozenset[str]
     control: ChannelAddress | None
     dispatchers: tuple[str, ...]
     servers: tuple[ChannelAddress, ...]
+    listen: ChannelAddress | None
+    focuses: tuple[str, ...]
+    dispatcher: ChannelAddress | None
     table: str
     files: tuple[str | None, ...]
     directory: Path
@@ -117,8 +128,8 @@ class ChannelKeys:
     @property
     def needs_tls(self) -> bool:
         """Whether there is a link by TLS."""
-        ours = () if self.control is None else (self.control,)
-        return any(each.path is None for each in (*ours, *self.servers))
+        links = (self.control, self.listen, self.dispatcher, *self.servers)
+        return any(each is not None and each.path is None for each in links)
 
     def tls(self) -> ChannelTls | None:
         """The TLS of the links; None where there is none. Raises `TlsError`."""
@@ -141,6 +152,11 @@ class ChannelKeys:
                 "[server] dispatchers: missing; write the names in the certificates of the"
                 ' dispatchers that may connect, such as dispatchers = ["focus-1.example.com"]'
             )
+        if self.listen is not None and self.listen.path is None and not self.focuses:
+            yield (
+                "[dispatcher] focuses: missing; write the names in the certificates of the focuses"
+                ' that may connect, such as focuses = ["focus-1.example.com"]'
+            )
         try:
             self.tls()
         except TlsError as error:
@@ -148,12 +164,12 @@ class ChannelKeys:
 
     def _component_problems(self) -> Iterable[str]:
         focus, server = "focus" in self.components, "server" in self.components
-        if not (focus or server) and self.components != {"presence"}:
-            names = " and ".join(f"[{name}]" for name in sorted(self.components))
-            yield (
-                f"{names} alone runs neither focus nor server; write an empty table [focus] or"
-                " [server] too, or none of them"
-            )
+        if self.components == {"presence"}:
+            return
+        if not (focus or server):
+            yield from self._dispatcher_problems()
+        elif focus and self.dispatcher is not None:
+            yield from self._linked_focus_problems()
         elif server and not focus and self.control is None:
             yield (
                 "[server] alone runs no msrp-conference-focus, and none can reach it; write where"
@@ -163,6 +179,11 @@ class ChannelKeys:
             yield (
                 "[focus] alone runs no msrp-conference-server; write where there are some,"
                 ' [dispatcher] servers = ["tls:10.0.0.5:4570"], or an empty table [server]'
+            )
+        elif focus and self.listen is not None:
+            yield (
+                "[dispatcher] listen: focus and dispatcher of one process need no link; run them"
+                " apart with twistd msrpconf-focus and twistd msrpconf-dispatcher, or leave it out"
             )
         elif focus and server and (self.control is not None or self.servers):
             key = "[dispatcher] servers" if self.servers else "[server] control"
@@ -174,4 +195,31 @@ class ChannelKeys:
             yield (
                 "[presence] needs the SIP endpoint of a focus, or one of its own; leave it out,"
                 " or run it apart with twistd msrpconf-presence"
+            )
+
+    def _dispatcher_problems(self) -> Iterable[str]:
+        """Of a process without focus and server."""
+        if "dispatcher" not in self.components or self.listen is None:
+            names = " and ".join(f"[{name}]" for name in sorted(self.components))
+            way_out = "write"
+            if "dispatcher" in self.components:
+                way_out = 'write where focuses connect, listen = "unix:/run/dispatcher.sock", or'
+            yield (
+                f"{names} alone runs neither focus nor server; {way_out} an empty table [focus] or"
+                " [server] too, or none of them"
+            )
+        elif not self.servers:
+            yield (
+                "[dispatcher] servers: missing; write where the servers are, such as"
+                ' servers = ["tls:10.0.0.5:4570"]'
+            )
+
+    def _linked_focus_problems(self) -> Iterable[str]:
+        """Of a focus whose dispatcher is a process by itself."""
+        others = self.components & {"server", "dispatcher"}
+        if others:
+            names = " and ".join(sorted(others))
+            yield (
+                f"[focus] dispatcher: focus and {names} of one process need no link; run them apart"
+                " with twistd msrpconf-focus and the others, or leave the key out"
             )

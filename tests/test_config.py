@@ -284,7 +284,7 @@ class ErrorTests(SynchronousTestCase):
         self.refused(
             "[focus]\nzzz = 1",
             "[focus] zzz: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
-            " publish_expires",
+            " publish_expires, dispatcher, name",
         )
         self.refused("[confrence]", "[confrence]: unknown table; did you mean [conference]?")
         self.refused(
@@ -315,7 +315,7 @@ class ErrorTests(SynchronousTestCase):
             "[focus]\nack_timeout = 0\nx = 1",
             "[focus] ack_timeout: expected a number of seconds greater than 0; found 0",
             "[focus] x: unknown key; the keys are ack_timeout, outbound_proxy, presence,"
-            " publish_expires",
+            " publish_expires, dispatcher, name",
         )
 
     def wrong(self, table: str, key: str, expected: str, *values: str) -> None:
@@ -362,7 +362,12 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("dispatcher", "servers", text, '["tcp:10.0.0.5:1"]', '["unix:x"]', '["x"]')
         self.wrong("server", "control", text, '"10.0.0.5:4570"', "1")
         self.wrong("server", "control", "an address of this host", '"tls:chat.example.com:1"')
-        self.wrong("server", "dispatchers", "names of dispatchers", '["a b"]', '[""]', "[1]")
+        self.wrong("server", "dispatchers", "names of hosts", '["a b"]', '[""]')
+        self.wrong("server", "dispatchers", "a list of names of dispatchers", "[1]")
+        self.wrong("dispatcher", "focuses", "names of hosts", '["a b"]')
+        self.wrong("dispatcher", "listen", "an address of this host", '"tls:chat.example.com:1"')
+        self.wrong("focus", "dispatcher", text, '"10.0.0.5:4570"', "1")
+        self.wrong("focus", "name", "names of hosts", '"a b"', "1")
 
     def test_wrong_truth_values(self) -> None:
         self.wrong("conference", "ad_hoc", "true or false", "1", '"yes"')
@@ -501,6 +506,50 @@ class CheckTests(SynchronousTestCase):
         self.refused("[presence]\n[management]", "[management] and [presence] alone runs neither")
         open_to_all = '[sip]\nlisten = ["udp:192.0.2.1:5060"]\n[presence]'
         self.refused(open_to_all, '[sip] listen: "udp:192.0.2.1:5060" is open to other hosts')
+
+    def test_a_dispatcher_apart(self) -> None:
+        unix = '"unix:/run/msrpconf/dispatcher.sock"'
+        servers = 'servers = ["unix:/run/msrpconf/east.sock"]'
+        config = Config.parse(f"[dispatcher]\nlisten = {unix}\n{servers}\n[management]", "x")
+        config.check()
+        self.assertEqual(config.components, {"dispatcher", "management"})
+        focus = Config.parse(f"[focus]\ndispatcher = {unix}", "x")
+        focus.check()
+        self.assertEqual(focus.components, {"focus"})
+        self.refused(f"[dispatcher]\n{servers}", "[dispatcher] alone runs neither focus nor server")
+        self.refused(f"[dispatcher]\nlisten = {unix}", "[dispatcher] servers: missing")
+        self.refused(
+            f"[focus]\ndispatcher = {unix}\n[dispatcher]\n{servers}",
+            "[focus] dispatcher: focus and dispatcher of one process need no link",
+        )
+        self.refused(
+            f"[focus]\ndispatcher = {unix}\n[server]",
+            "[focus] dispatcher: focus and server of one process need no link",
+        )
+        self.refused(
+            f"[focus]\n[dispatcher]\nlisten = {unix}\n{servers}",
+            "[dispatcher] listen: focus and dispatcher of one process need no link",
+        )
+        self.refused(
+            f'[dispatcher]\nlisten = "tls:127.0.0.1:4571"\n{servers}',
+            "[dispatcher] focuses: missing",
+            "[tls] certificate: missing",
+        )
+        self.refused('[focus]\ndispatcher = "tls:a:4571"', "[tls] certificate: missing")
+
+    def test_one_file_for_a_focus_and_its_dispatcher_apart(self) -> None:
+        unix = '"unix:/run/msrpconf/dispatcher.sock"'
+        text = (
+            f"[focus]\ndispatcher = {unix}\n[dispatcher]\nlisten = {unix}\n"
+            'servers = ["unix:/run/msrpconf/east.sock"]'
+        )
+        for only, components in (
+            (("focus", "dispatcher", "management"), {"focus"}),
+            (("dispatcher", "management"), {"dispatcher"}),
+        ):
+            part = Config.parse(text, "x").only(*only)
+            part.check()
+            self.assertEqual(part.components, components)
 
     def test_a_process_that_runs_some_of_it(self) -> None:
         unix = '"unix:/run/msrpconf/east.sock"'

@@ -35,14 +35,15 @@ class PkiTests(SynchronousTestCase):
         self.assertEqual(
             [str(each) for each in names.get_values_for_type(x509.IPAddress)], ["10.0.0.5", "::1"]
         )
-        focus = self.made("dispatcher", "focus-1")
-        for certificate, use in (
-            (server, ExtendedKeyUsageOID.SERVER_AUTH),
-            (focus, ExtendedKeyUsageOID.CLIENT_AUTH),
+        serves, connects = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+        for certificate, uses in (
+            (server, [serves]),
+            (self.made("dispatcher", "focus-1"), [connects, serves]),
+            (self.made("focus", "focus-2"), [connects]),
         ):
             found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-            self.assertEqual(list(found), [use])
-        for name in ("chat-1.example.com", "focus-1"):
+            self.assertEqual(list(found), uses)
+        for name in ("chat-1.example.com", "focus-1", "focus-2"):
             files = (self.directory / f"{name}.pem", self.directory / f"{name}.key")
             ChannelTls(PemFiles(*files, self.directory / "ca.pem"))
 

@@ -1,4 +1,4 @@
-"""`msrpconf pki`: an authority of one's own, and certificates for servers and dispatchers."""
+"""`msrpconf pki`: an authority of one's own, and certificates for the ends of the channel."""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ _names = click.argument("names", nargs=-1, required=True, metavar="NAME [OTHER].
 
 @click.group()
 def pki() -> None:
-    """Make certificates for the links between servers and dispatchers.
+    """Make certificates for the links between servers, dispatchers and focuses.
 
     \b
     msrpconf pki init                            an authority: ca.pem, ca.key
     msrpconf pki server chat-1.example.com 10.0.0.5
     msrpconf pki dispatcher focus-1.example.com
+    msrpconf pki focus focus-2.example.com       whose dispatcher is a process by itself
 
     Keep ca.key where neither servers nor dispatchers are. Nothing is overwritten.
     """
@@ -97,7 +98,7 @@ def server(names: tuple[str, ...], directory: Path, days: int) -> None:
     The names are those, or the addresses, that dispatchers connect to: what
     [dispatcher] servers has. The files are named after the first.
     """
-    _issue(names, directory, days, _SERVER)
+    _issue(names, directory, days, (_SERVER,))
 
 
 @pki.command()
@@ -107,12 +108,27 @@ def server(names: tuple[str, ...], directory: Path, days: int) -> None:
 def dispatcher(names: tuple[str, ...], directory: Path, days: int) -> None:
     """Make a certificate for a dispatcher.
 
-    The name is that of [dispatcher] name, which [server] dispatchers has, too.
+    The name is that of [dispatcher] name, which [server] dispatchers has, too. Others are those
+    that focuses connect to, where the dispatcher is a process by itself.
     """
-    _issue(names, directory, days, _CLIENT)
+    _issue(names, directory, days, (_CLIENT, _SERVER))
 
 
-def _issue(names: tuple[str, ...], directory: Path, days: int, use: ObjectIdentifier) -> None:
+@pki.command()
+@_names
+@_directory
+@_days
+def focus(names: tuple[str, ...], directory: Path, days: int) -> None:
+    """Make a certificate for a focus whose dispatcher is a process by itself.
+
+    The name is that of [focus] name, which [dispatcher] focuses has, too.
+    """
+    _issue(names, directory, days, (_CLIENT,))
+
+
+def _issue(
+    names: tuple[str, ...], directory: Path, days: int, uses: tuple[ObjectIdentifier, ...]
+) -> None:
     alternatives = [_general_name(name) for name in names]
     try:
         authority = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
@@ -130,7 +146,7 @@ def _issue(names: tuple[str, ...], directory: Path, days: int, use: ObjectIdenti
         .issuer_name(authority.subject)
         .add_extension(x509.SubjectAlternativeName(alternatives), False)
         .add_extension(x509.BasicConstraints(False, None), True)
-        .add_extension(x509.ExtendedKeyUsage([use]), False)
+        .add_extension(x509.ExtendedKeyUsage(uses), False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False
         )

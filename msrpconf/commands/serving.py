@@ -18,7 +18,7 @@ def status(server: Server) -> None:
     The exit status is 0 where it takes people in, else 2.
     """
     found = server.ask("GET", "v1", "status")
-    which = "dispatcher" if "dispatcher" in found else "server"
+    which = next(each for each in _SHOWN if each in found)
     uptime = timedelta(seconds=int(found["uptime"]))
     facts = [
         (which, f"{found[which]}, msrpconf {found['version']}"),
@@ -26,7 +26,7 @@ def status(server: Server) -> None:
         *(("", f"  {reason}") for reason in found["reasons"]),
         ("up", f"{uptime}, since {found['since']}"),
         *(("listening", address) for address in found["listening"]),
-        *(_of_dispatcher(found) if which == "dispatcher" else _of_server(found)),
+        *_SHOWN[which](found),
     ]
     server.show(found, [f"{name:<13}{value}" for name, value in facts])
     if not found["ready"]:
@@ -36,7 +36,9 @@ def status(server: Server) -> None:
 def _of_dispatcher(found: dict[str, Any]) -> list[tuple[str, str]]:
     servers = found["servers"]
     counts = f"{servers['connected']} connected, {servers['draining']} draining"
+    focuses = found["focuses"]
     return [
+        *(() if focuses is None else [("focuses", ", ".join(focuses) or "none")]),
         ("servers", f"{servers['total']}: {counts}; {found['given_up']} given up so far"),
         ("rooms", f"{found['rooms']}"),
         ("calls", f"{found['dialogs']}"),
@@ -53,6 +55,17 @@ def _of_server(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("lost copies", f"{found['undelivered']}"),
         ("MSRP octets", f"{found['octets_in']} in, {found['octets_out']} out"),
     ]
+
+
+def _of_focus(found: dict[str, Any]) -> list[tuple[str, str]]:
+    dispatcher = found["dispatcher"]
+    state = "connected" if dispatcher["connected"] else "not connected"
+    name = dispatcher["name"] or "dispatcher"
+    return [("dispatcher", f"{name} at {dispatcher['address']}, {state} {dispatcher['since']}")]
+
+
+_SHOWN = {"focus": _of_focus, "dispatcher": _of_dispatcher, "server": _of_server}
+"""What is shown of each kind of process, by the key that names it."""
 
 
 @click.command()

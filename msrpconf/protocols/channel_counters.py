@@ -8,7 +8,7 @@ from attrs import Factory, define
 
 METHODS = frozenset(
     {
-        *("HELLO", "PING", "SYNC", "DRAIN"),
+        *("HELLO", "PING", "SYNC", "DRAIN", "FOCUS", "MOVE"),
         *("INVITE", "ACK", "BYE", "CANCEL", "REFER", "OPTIONS", "UPDATE", "NOTIFY", "PUBLISH"),
     }
 )

@@ -14,6 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 SERVER = "server"
 DISPATCHER = "dispatcher"
+FOCUS = "focus"
 
 MAX_CAPACITY = 999_999_999
 """What a server may say that it takes."""
@@ -23,9 +24,9 @@ MAX_CAPACITY = 999_999_999
 class Hello:
     """What each side says of itself first.
 
-    `role` is ``server`` or ``dispatcher``; `capacity` of a server is a number that says how many
-    rooms it takes, `draining` whether it takes no new ones, `instance` what tells its process from
-    the one before; of a dispatcher, `moves` is whether it brings rooms to other servers.
+    `role` is ``server``, ``dispatcher`` or ``focus``; `capacity` of a server is a number that
+    says how many rooms it takes, `draining` whether it takes no new ones, `instance` what tells
+    its process from the one before; of a dispatcher, `moves` is whether it brings rooms to others.
     """
 
     name: str

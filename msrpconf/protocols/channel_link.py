@@ -1,4 +1,4 @@
-"""One connection of the channel, between a server and a dispatcher (doc/channel.md).
+"""One connection of the channel, of a dispatcher to a server or a focus (doc/channel.md).
 
 Both sides are the same. Each says HELLO first and answers the other's; then the link is up, and
 either sends requests, any number at a time. Each asks PING so often, and gives the other up who
@@ -80,7 +80,7 @@ class _Sent:
 
 
 class LinkOwner(Protocol):
-    """Who has a link: a server's, or a dispatcher's end."""
+    """Who has a link: the end of a server, a dispatcher, a focus."""
 
     def hello(self) -> Hello:
         """What we say of ourselves now."""
@@ -449,6 +449,9 @@ class Link(TwistedProtocol):
             if failure.check(SipSyntaxError) is not None:
                 # What is wrong in a header field is found by who reads it.
                 respond(request.response(400, failure.getErrorMessage()))
+                return
+            if failure.check(ChannelClosed) is not None:
+                respond(request.response(503, "It cannot be passed on now: try again"))
                 return
             text = "a channel's handler failed at {method}"
             self.log.failure(text, failure, method=request.method)

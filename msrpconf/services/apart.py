@@ -1,5 +1,7 @@
 """Server and focus apart: what a process runs that has one of them, and the channel between.
 
+A dispatcher by itself is in `apart_dispatcher`.
+
 dispatcher  <--- channel --->  server        one process: focus and dispatcher
    |                             |           another, on any host: server
  focus                      rooms, MSRP
@@ -14,7 +16,12 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 
 from msrpconf.config import Config
-from msrpconf.services.claims import RoomClaims
+from msrpconf.services.apart_dispatcher import (
+    DispatcherApart,
+    make_dispatcher,
+    start_dispatcher,
+    stop_dispatcher,
+)
 from msrpconf.services.compose import (
     Trace,
     end_publishing,
@@ -27,11 +34,12 @@ from msrpconf.services.compose import (
     sip_trace,
 )
 from msrpconf.services.dispatcher import DispatcherService
+from msrpconf.services.dispatcher_end import DispatcherEnd
 from msrpconf.services.dispatchers import DispatcherLinks
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
-from msrpconf.services.management.parts import DispatcherParts, Reloaded, ReloadError
+from msrpconf.services.management.parts import DispatcherParts, FocusParts, Reloaded, ReloadError
 from msrpconf.services.published_presence import PublishedPresence
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
@@ -185,7 +193,7 @@ class ServerApart(MultiService):
 
 
 class FocusApart(MultiService):
-    """A focus with its dispatcher: servers are elsewhere."""
+    """A focus with its dispatcher, or linked to one by itself: servers are elsewhere."""
 
     name = "msrpconf-focus"
 
@@ -200,28 +208,26 @@ class FocusApart(MultiService):
             max_transactions=config.sip.max_transactions,
             trace=None if trace is None else sip_trace(trace),
         )
-        self.dispatcher = DispatcherService(
-            reactor,
-            config.dispatcher.name,
-            config.dispatcher.servers,
-            self.focus.focus.handle,
-            grace=config.dispatcher.grace,
-            moves=config.dispatcher.on_server_loss == "move",
-            tls=config.load_channel_tls(),
-            settings=config.channel.link_settings,
-        )
-        self.focus.use_channel(self.dispatcher)
         url = config.database_url
         self._database = None if url is None else Database(url, reactor)
-        if self._database is not None:
-            claims = RoomClaims(
-                self._database,
+        self.dispatcher: DispatcherService | None = None
+        """The dispatcher in this process; None where it is a process by itself."""
+        self.dispatcher_end: DispatcherEnd | None = None
+        """Our end of the link to that."""
+        if config.focus.dispatcher is None:
+            to_focus = self.focus.focus.handle
+            self.dispatcher = make_dispatcher(config, reactor, to_focus, self._database)
+            self.focus.use_channel(self.dispatcher)
+        else:
+            self.dispatcher_end = DispatcherEnd(
                 reactor,
-                config.dispatcher.name,
-                lambda: self.dispatcher.rooms,
-                config.dispatcher.grace,
+                config.focus.name,
+                config.focus.dispatcher,
+                self.focus.focus.handle,
+                config.load_channel_tls(),
+                config.channel.link_settings,
             )
-            self.dispatcher.share(claims)
+            self.focus.use_channel(self.dispatcher_end)
         self.focus.focus.authentication = authentication_of(config, reactor, self._database)
         self.presence: PublishedPresence | None = None
         """Who watches rooms; None where the configuration has no presence agent."""
@@ -236,9 +242,10 @@ class FocusApart(MultiService):
         config = self.config
         if "management" not in config.components:
             return None
-        parts = DispatcherParts(
+        kind: Any = DispatcherParts if self.dispatcher is not None else FocusParts
+        parts = kind(
             reactor=reactor,
-            dispatcher=self.dispatcher,
+            dispatcher=self.dispatcher or self.dispatcher_end,
             focus=self.focus,
             listening=lambda: self.listening,
             started=lambda: self._started,
@@ -260,6 +267,8 @@ class FocusApart(MultiService):
     def startService(self) -> Generator[Deferred[Any], Any, None]:
         """Open the ports, then connect to the servers, which may have something to say.
 
+        Or to the dispatcher by itself, which says it for them.
+
         Fails with `DatabaseError` or `CannotListenError`, and leaves nothing open.
         """
         self.running = 1
@@ -277,9 +286,10 @@ class FocusApart(MultiService):
             yield self.stopService()
             raise
         if self.running:
-            self.dispatcher.startService()
-            if self.dispatcher.claims is not None:
-                self.dispatcher.claims.startService()
+            if self.dispatcher is not None:
+                start_dispatcher(self.dispatcher)
+            if self.dispatcher_end is not None:
+                self.dispatcher_end.start()
             self._started = True
 
     @inlineCallbacks
@@ -288,10 +298,10 @@ class FocusApart(MultiService):
         self.running = 0
         self._started = False
         self.focus.refuse_new()
-        if self.dispatcher.claims is not None and self.dispatcher.claims.running:
-            self.dispatcher.claims.stopService()
-        if self.dispatcher.running:
-            yield self.dispatcher.stopService()
+        if self.dispatcher is not None:
+            yield stop_dispatcher(self.dispatcher)
+        if self.dispatcher_end is not None:
+            yield self.dispatcher_end.stop("the focus ends")
         if self.presence is not None:
             yield self.presence.stopService()
         yield self.focus.stopService()
@@ -305,10 +315,14 @@ class FocusApart(MultiService):
         return fail(ReloadError("a focus apart reads its configuration at the start: restart it"))
 
 
-Apart = ServerApart | FocusApart
+Apart = ServerApart | FocusApart | DispatcherApart
 
 
 def make_apart(config: Config, reactor: Any, trace: Trace | None = None) -> Apart:
     """The service of a checked configuration that has not both focus and server."""
-    kind = ServerApart if "server" in config.components else FocusApart
+    kind: type[Apart] = DispatcherApart
+    if "server" in config.components:
+        kind = ServerApart
+    elif "focus" in config.components:
+        kind = FocusApart
     return kind(config, reactor, trace)

@@ -32,6 +32,7 @@ from msrpconf.dispatch.records import (
 from msrpconf.dispatch.tables import DispatchTables, ServerEntry
 from msrpconf.protocols.channel import ChannelClosed, Handler
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.message import Request, Response
@@ -144,6 +145,12 @@ class DispatcherService(Service):
             settings=self._settings,
         )
         return link
+
+    def focus_came(self) -> None:
+        """A focus has connected to this dispatcher by itself: servers may have to publish anew."""
+        for link in self.links.values():
+            request = link_request("FOCUS", self.own_name)
+            link.request(request).addErrback(lambda failure: failure.trap(ChannelClosed))
 
     @property
     def rooms(self) -> dict[str, Collection[str] | None]:

@@ -86,6 +86,10 @@ class DispatcherLinks(LinkServer):
         """Answers a request of a dispatcher's."""
         if request.method in {"SYNC", "DRAIN"}:
             return request.response(501, f"{request.method} is what servers send")
+        if request.method == "FOCUS":
+            # What was published by way of the one before may be gone with it.
+            self.on_up()
+            return request.response(200)
         if request.method == "MOVE":
             # A room of another server's is to go on here.
             response, moved = take_over(self.control.arrivals, request)

@@ -1,6 +1,6 @@
 """`twistd msrpconf`: focus and conference server in one process, as a configuration says.
 
-`tap_focus` and `tap_server` are the same for one of them apart.
+`tap_focus`, `tap_server` and `tap_dispatcher` are the same for one of them apart.
 
 What twistd does not do by itself: a mistake in the configuration, or a port that is taken, is a
 clear line and exit status 1 before anything has started; being asked to end (SIGTERM, Ctrl-C) is
@@ -209,9 +209,14 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     """
     found = {
         kind: [each.removeprefix(f"{kind} ") for each in listening if each.startswith(f"{kind} ")]
-        for kind in ("sip", "msrp", "control", "management", "xcap")
+        for kind in ("sip", "msrp", "control", "dispatcher", "management", "xcap")
     }
-    names = {"sip": "SIP", "msrp": "MSRP", "control": "for dispatchers"}
+    names = {
+        "sip": "SIP",
+        "msrp": "MSRP",
+        "control": "for dispatchers",
+        "dispatcher": "for focuses",
+    }
     where = (f"{name} at {', '.join(found[kind])}" for kind, name in names.items() if found[kind])
     lines = [
         f"msrpconf {__version__}, configured by {config.source}",
@@ -224,7 +229,9 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     ]
     if config.components == {"presence"}:
         return [*lines, "focuses publish here what happens in rooms: [focus] presence names it"]
-    if "server" not in config.components:
+    if "focus" in config.components and config.focus.dispatcher is not None:
+        lines.append(f"dispatcher at {config.focus.dispatcher}")
+    elif "server" not in config.components:
         lines.append(f"servers at {', '.join(map(str, config.dispatcher.servers))}")
     if found["sip"]:
         way = _way_in(config, Address.parse(found["sip"][0]))

@@ -1,4 +1,4 @@
-"""`twistd msrpconf-focus`: a focus and its dispatcher, whose servers are elsewhere."""
+"""`twistd msrpconf-focus`: a focus, mostly with its dispatcher, whose servers are elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Options(tap.Options):
 
     longdesc = (
         "The SIP side by itself: a focus and its dispatcher. Of the configuration it takes "
-        "[sip], [focus] and [dispatcher], where servers says where the conference servers are."
+        "[sip], [focus] and [dispatcher], where servers says where the conference servers are; or "
+        "[focus] dispatcher says where the dispatcher is, a process by itself."
     )
 
 

@@ -47,12 +47,14 @@ class ApartTests(TestCase):
 
     async def test_a_focus(self) -> None:
         service = self.focus("")
+        assert service.dispatcher is not None
         self.assertIsNone(service.dispatcher.claims)
         self.assertIs(service.focus.focus.channel, service.dispatcher)
         await self.runs(service)
 
     async def test_a_focus_that_shares_servers_with_others(self) -> None:
         service = self.focus(DATABASE)
+        assert service.dispatcher is not None
         self.assertIsNotNone(service.dispatcher.claims)
         self.assertIsNone(service.focus.focus.authentication)
         await self.runs(service)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -25,7 +25,9 @@ from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.tls import Credentials, TlsError
 from msrpconf.protocols.tls_files import PemFiles
 from msrpconf.services.dispatcher import DispatcherService
+from msrpconf.services.dispatcher_end import DispatcherEnd
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.focus_links import FocusLinks
 from tests.certificates import issue, write
 from tests.services.support import sip
 
@@ -117,6 +119,58 @@ class ChannelTestCase(TestCase):
 
     def to_focus(self, request: Request) -> Response:
         return request.response(202)
+
+
+class FocusTests(ChannelTestCase):
+    """A focus and a dispatcher by itself."""
+
+    def begin(self, certificate: Credentials, host: str = "127.0.0.1") -> None:
+        """Start both; the dispatcher's certificate is for `host`."""
+        ours = ChannelTls(self.files("dispatcher", issue(host, issuer=AUTHORITY), AUTHORITY))
+        address = ChannelAddress.parse("tls:127.0.0.1:0")
+        self.focuses = FocusLinks(reactor, "d", address, ("focus-1", "focus-2"), ours)
+        self.focuses.channel = self
+        self.focuses.startService()
+        self.addCleanup(self.focuses.stopService)
+        self.end = DispatcherEnd(
+            reactor,
+            "focus-1",
+            ChannelAddress.parse(self.focuses.listening),
+            self.to_focus,
+            ChannelTls(self.files("focus", certificate, AUTHORITY)),
+        )
+        self.end.start()
+        self.addCleanup(self.end.stop, "the test ends")
+
+    def request(self, message: Request) -> Deferred[Response]:
+        return succeed(message.response(202))
+
+    @inlineCallbacks
+    def test_both_have_the_right_certificates(self) -> Story:
+        self.begin(issue("focus-1", issuer=AUTHORITY))
+        yield self.logged("focus focus-1 at 127.0.0.1 connected")
+        yield self.logged("dispatcher d at tls:127.0.0.1")
+        answer = yield self.end.request(sip("OPTIONS"))
+        self.assertEqual(answer.status, 202)
+        answer = yield self.focuses.request(sip("BYE", to_tag="x"))
+        self.assertEqual(answer.status, 202)
+
+    @inlineCallbacks
+    def test_a_focus_that_is_none(self) -> Story:
+        self.begin(issue("chat-1", issuer=AUTHORITY))
+        why = "403 its certificate is for none of the focuses, focus-1, focus-2"
+        yield self.logged(f"refused: a channel from 127.0.0.1: refused: {why}")
+        yield self.logged(f"it refused us: {why}; trying again")
+
+    @inlineCallbacks
+    def test_a_focus_that_says_it_is_another(self) -> Story:
+        self.begin(issue("focus-2", issuer=AUTHORITY))
+        yield self.logged("403 its certificate is not for focus-1, or that is no focus")
+
+    @inlineCallbacks
+    def test_a_dispatcher_that_is_another_host(self) -> Story:
+        self.begin(issue("focus-1", issuer=AUTHORITY), "d.example.com")
+        yield self.logged("its certificate is not for 127.0.0.1; trying again")
 
 
 class TlsTests(ChannelTestCase):

@@ -29,3 +29,10 @@ msrpconf_focus = ServiceMaker(
     "Chat rooms for SIP: a focus and its dispatcher, with servers elsewhere",
     "msrpconf-focus",
 )
+
+msrpconf_dispatcher = ServiceMaker(
+    "msrpconf-dispatcher",
+    "msrpconf.services.tap_dispatcher",
+    "Chat rooms for SIP: a dispatcher apart, between focuses and servers",
+    "msrpconf-dispatcher",
+)

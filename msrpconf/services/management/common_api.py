@@ -12,7 +12,7 @@ from msrpconf.services.management.http import Answer
 from msrpconf.services.management.metrics import Metrics
 from msrpconf.services.management.openapi import describe
 from msrpconf.services.management.operations import Interface
-from msrpconf.services.management.parts import DispatcherParts, Parts
+from msrpconf.services.management.parts import AnyParts
 from msrpconf.services.management.router import Asked
 
 
@@ -23,7 +23,7 @@ class CommonApi:
     """What there is besides."""
 
     def __init__(
-        self, parts: Parts | DispatcherParts, metrics: Metrics, interface: Interface, secured: bool
+        self, parts: AnyParts, metrics: Metrics, interface: Interface, secured: bool
     ) -> None:
         self._process = parts
         self._metrics = metrics

@@ -33,6 +33,8 @@ class DispatcherApi(CommonApi):
         if not taking:
             connected = sum(each.state == CONNECTED for each in servers)
             found.append(f"no server takes new rooms: of {len(servers)}, {connected} are connected")
+        if self._parts.focuses is not None and not self._parts.focuses.links:
+            found.append("no focus is connected")
         return found
 
     def _seen(self) -> list[SeenServer]:
@@ -69,6 +71,7 @@ class DispatcherApi(CommonApi):
                 },
                 "rooms": sum(len(each.rooms) for each in entries),
                 "dialogs": sum(len(each.dialogs) for each in entries),
+                "focuses": None if parts.focuses is None else sorted(parts.focuses.links),
                 "given_up": parts.dispatcher.given_up,
             }
         )

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from msrpconf import __version__
 from msrpconf.services.management.families import counter, counters, gauge, gauges
-from msrpconf.services.management.link_metrics import Peer, link_metrics
+from msrpconf.services.management.link_metrics import Peer, link_metrics, peers_of
 from msrpconf.services.management.metrics import sip_metrics
 from msrpconf.services.management.parts import DispatcherParts
 from msrpconf.services.servers_seen import STATES, seen
@@ -54,10 +54,12 @@ class DispatcherCollector(Collector):
             statuses = {str(status): count for status, count in refused}
             yield counters("refused", "SIP requests not served, by status", "status", statuses)
         yield from sip_metrics(parts.focus)
-        yield from link_metrics(
-            [
-                Peer(str(end.address), [] if end.current is None else [end.current], end.counters)
-                for end in dispatcher.ends
-            ]
-        )
+        focuses = [] if parts.focuses is None else peers_of(parts.focuses)
+        if parts.focuses is not None:
+            yield gauge("channel_waiting", "Requests that wait for a focus", parts.focuses.waiting)
+        servers_linked = [
+            Peer(str(end.address), [] if end.current is None else [end.current], end.counters)
+            for end in dispatcher.ends
+        ]
+        yield from link_metrics([*servers_linked, *focuses])
         yield gauge("start_time_seconds", "When the process was started", parts.since)

@@ -97,6 +97,9 @@ _SCHEMAS: dict[str, Schema] = {
         ),
         rooms=count("that live, on all servers"),
         dialogs=count("calls and file sessions, on all servers"),
+        focuses=nullable(
+            array(text("[focus] name of one that is connected; null where it is in this process"))
+        ),
         given_up=count("servers that did not come back in time, since the start"),
     ),
     "Server": whole(**_SERVER),

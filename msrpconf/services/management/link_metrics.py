@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from msrpconf.protocols.channel_counters import LinkCounters
 from msrpconf.protocols.channel_link import Link
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.link_server import LinkServer
 from msrpconf.services.management.families import counters, gauge, gauges
 
 
@@ -69,13 +70,16 @@ def _each(peers: Sequence[Peer], count: object) -> dict[str, float]:
     return {each.label: float(count(each.links)) for each in peers}
 
 
+def peers_of(links: LinkServer) -> list[Peer]:
+    """Those who connect to us."""
+    up = list(links.links.values())
+    return [
+        Peer(label, [each for each in up if links.label(each) == label], counted)
+        for label, counted in links.counters.items()
+    ]
+
+
 def server_link_metrics(links: DispatcherLinks) -> Iterable[Metric]:
     """Of a server apart, to its dispatchers."""
-    up = list(links.links.values())
-    yield from link_metrics(
-        [
-            Peer(label, [each for each in up if links.label(each) == label], counted)
-            for label, counted in links.counters.items()
-        ]
-    )
+    yield from link_metrics(peers_of(links))
     yield gauge("channel_waiting", "Requests that wait for a dispatcher", links.waiting)

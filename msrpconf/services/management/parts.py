@@ -12,7 +12,9 @@ from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.protocols.msrp.connection import MsrpFactory
 from msrpconf.services.dispatcher import DispatcherService
+from msrpconf.services.dispatcher_end import DispatcherEnd
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.focus_links import FocusLinks
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.presence import PresenceService
 from msrpconf.services.room_documents import RoomDocumentService
@@ -79,3 +81,21 @@ class DispatcherParts:
     started: Callable[[], bool]
     reload: Callable[[], Deferred[Reloaded]]
     since: float = field(default=0.0)
+    focuses: FocusLinks | None = None
+    """The links to focuses, of a dispatcher by itself."""
+
+
+@frozen
+class FocusParts:
+    """A process with a focus alone, whose `dispatcher` is elsewhere; see `Parts`."""
+
+    reactor: Any
+    dispatcher: DispatcherEnd
+    focus: FocusService
+    listening: Callable[[], list[str]]
+    started: Callable[[], bool]
+    reload: Callable[[], Deferred[Reloaded]]
+    since: float = field(default=0.0)
+
+
+AnyParts = Parts | DispatcherParts | FocusParts

@@ -16,9 +16,10 @@ from msrpconf.listen import ListenAddress
 from msrpconf.services.management.api import functions
 from msrpconf.services.management.dispatcher_api import dispatcher_functions
 from msrpconf.services.management.dispatcher_operations import DISPATCHER
+from msrpconf.services.management.focus_api import FOCUS, focus_functions
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.http import ManagementFactory
-from msrpconf.services.management.parts import DispatcherParts, Parts
+from msrpconf.services.management.parts import AnyParts, DispatcherParts, Parts
 from msrpconf.services.management.router import Router
 
 
@@ -31,9 +32,7 @@ class ManagementService(Service):
 
     name = "msrpconf-management"
 
-    def __init__(
-        self, parts: Parts | DispatcherParts, listen: ListenAddress, token: str | None = None
-    ) -> None:
+    def __init__(self, parts: AnyParts, listen: ListenAddress, token: str | None = None) -> None:
         if token is None and not listen.local:
             raise ValueError(f"{listen}: a token is needed where other hosts can ask")
         self._reactor = parts.reactor
@@ -42,8 +41,10 @@ class ManagementService(Service):
         secured = token is not None
         if isinstance(parts, Parts):
             router = Router(guard, functions(parts, secured))
-        else:
+        elif isinstance(parts, DispatcherParts):
             router = Router(guard, dispatcher_functions(parts, secured), DISPATCHER)
+        else:
+            router = Router(guard, focus_functions(parts, secured), FOCUS)
         self.factory = ManagementFactory(router, parts.reactor)
         self._port: Any = None
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from msrpconf.services.focus_checks import FocusSettings
+from msrpconf.services.focus_service import FocusService
 from msrpconf.services.goodbyes import FAILED
 from msrpconf.services.management.dispatcher_api import dispatcher_functions
 from msrpconf.services.management.dispatcher_operations import DISPATCHER
+from msrpconf.services.management.focus_api import FOCUS, focus_functions
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.http import ManagementFactory
 from msrpconf.services.management.link_metrics import server_link_metrics
-from msrpconf.services.management.parts import DispatcherParts
+from msrpconf.services.management.parts import DispatcherParts, FocusParts
 from msrpconf.services.management.router import Router
 from tests.services.management.support import Operator
 from tests.services.management.test_metrics import samples
+from tests.services.support import sip
 from tests.services.test_dispatching import GRACE, DispatchTestCase, Server
+from tests.services.test_focus_links import ApartTestCase
 
 SERVERS = "/v1/dispatcher/servers"
 ROOMS = "/v1/dispatcher/rooms"
@@ -240,3 +245,65 @@ class ServerSideTests(DispatchTestCase):
         self.assertEqual(self.values()["msrpconf_channel_waiting"], len(here))
         self.assertGreater(len(here), 0)
         self.assertEqual(self.values()["msrpconf_link_up unix"], 0)
+
+
+class FocusApartTests(ApartTestCase):
+    """A focus whose dispatcher is a process by itself, and that dispatcher."""
+
+    def operator(self, router: Router) -> Operator:
+        operator = Operator()
+        operator.factory = ManagementFactory(router, self.clock)
+        return operator
+
+    def of_focus(self) -> Operator:
+        parts = FocusParts(
+            reactor=self.clock,
+            dispatcher=self.focuses["f1"].end,
+            focus=FocusService(self.clock, FocusSettings(), ()),
+            listening=lambda: ["sip udp:192.0.2.1:5060"],
+            started=lambda: True,
+            reload=Deferred,
+        )
+        return self.operator(Router(Guard(None, True), focus_functions(parts, False), FOCUS))
+
+    def of_dispatcher(self) -> Operator:
+        parts = DispatcherParts(
+            reactor=self.clock,
+            dispatcher=self.dispatcher,
+            focus=None,
+            listening=list,
+            started=lambda: True,
+            reload=Deferred,
+            focuses=self.side,
+        )
+        functions = dispatcher_functions(parts, False)
+        return self.operator(Router(Guard(None, True), functions, DISPATCHER))
+
+    def test_the_focus_says_whether_it_has_its_dispatcher(self) -> None:
+        operator = self.of_focus()
+        found = operator.get("/v1/status")
+        self.assertEqual((found["focus"], found["ready"]), ("f1", True))
+        self.assertEqual(found["dispatcher"]["name"], "dispatcher")
+        self.focuses["f1"].end._client = object()  # type: ignore[assignment]  # it is wanted
+        self.go("f1")
+        reply = operator.ask("GET", "/readyz")
+        self.assertEqual(reply.status, 503)
+        (reason,) = reply.json["reasons"]
+        self.assertIn("there is no link to the dispatcher at unix:/run/dispatcher: ", reason)
+        found = samples(operator.ask("GET", "/metrics").body)
+        self.assertEqual(found["msrpconf_link_up", (("peer", "unix:/run/dispatcher"),)], 0)
+        self.assertEqual(operator.ask("GET", SERVERS).status, 404)
+
+    def test_the_dispatcher_says_which_focuses_it_has(self) -> None:
+        operator = self.of_dispatcher()
+        self.come("f2")
+        self.assertEqual(operator.get("/v1/status")["focuses"], ["f1", "f2"])
+        found = samples(operator.ask("GET", "/metrics").body)
+        self.assertEqual(found["msrpconf_link_up", (("peer", "unix"),)], 2)
+        self.go("f1")
+        self.go("f2")
+        self.side.request(sip("BYE"))
+        reply = operator.ask("GET", "/readyz")
+        self.assertEqual(reply.json["reasons"], ["no focus is connected"])
+        found = samples(operator.ask("GET", "/metrics").body)
+        self.assertEqual(found["msrpconf_channel_waiting", ()], 1)

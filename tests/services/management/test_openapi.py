@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from msrpconf.conference.settings import RoomSettings
 from msrpconf.overrides import write_overrides
 from msrpconf.services.management.dispatcher_operations import DISPATCHER
+from msrpconf.services.management.focus_api import FOCUS
 from msrpconf.services.management.openapi import describe
 from msrpconf.services.management.operations import SERVER
 from msrpconf.services.management.schemas import SCHEMAS, SETTINGS
@@ -34,7 +35,8 @@ url = "sqlite://"
 
 class DescriptionTests(SynchronousTestCase):
     def test_the_schemas_are_schemas(self) -> None:
-        for name, schema in (*SCHEMAS.items(), *DISPATCHER.schemas.items()):
+        others = (*DISPATCHER.schemas.items(), *FOCUS.schemas.items())
+        for name, schema in (*SCHEMAS.items(), *others):
             try:
                 Draft202012Validator.check_schema(schema)
             except SchemaError as error:
@@ -47,7 +49,7 @@ class DescriptionTests(SynchronousTestCase):
             Draft202012Validator(SETTINGS[name]).validate(value)
 
     def test_operations_are_named_once(self) -> None:
-        for each in (SERVER.operations, DISPATCHER.operations):
+        for each in (SERVER.operations, DISPATCHER.operations, FOCUS.operations):
             self.assertEqual(len({one.id for one in each}), len(each))
             self.assertEqual(len({(one.method, one.path) for one in each}), len(each))
 
