@@ -273,6 +273,56 @@ class ToldTests(WinfoTestCase):
         answer.callback(shrunk.response(200))
 
 
+class DecisionTests(WinfoTestCase):
+    """What a decision does to subscriptions there are, and to those that come (RFC 5025 §3.2.1)."""
+
+    def outcome(self, before: str, decision: Decision) -> list[str]:
+        """What the owner is told of Bob, who is `before`; then what his next SUBSCRIBE gets."""
+        self.setUp()
+        if before == "active":
+            self.decide(Decision.ALLOW)
+        bob = Watcher(self)
+        if before != "new":
+            bob.subscribe(expires=0 if before == "waiting" else 3600)
+        self.owner()
+        self.news()
+        self.decide(decision)
+        told = self.news()[1:]
+        again = Watcher(self)
+        again.cseq = 10
+        answer = again.subscribe()
+        self.documents()
+        last = self.fresh()[-1] if answer.status == 200 else ""
+        return [*told, f"{answer.status} {last}".strip()]
+
+    def test_the_table(self) -> None:
+        allowed, rejected = "200 bob active by subscribe", "403"
+        pending = "200 bob pending by subscribe"
+        block, confirm = Decision.BLOCK, Decision.CONFIRM
+        polite, allow = Decision.POLITE_BLOCK, Decision.ALLOW
+        for before, decision, expected in (
+            ("new", block, [rejected]),
+            ("new", confirm, [pending]),
+            ("new", polite, [allowed]),
+            ("new", allow, [allowed]),
+            ("pending", block, ["bob terminated by rejected", rejected]),
+            ("pending", confirm, [pending]),
+            ("pending", polite, ["bob active by approved", allowed]),
+            ("pending", allow, ["bob active by approved", allowed]),
+            ("active", block, ["bob terminated by rejected", rejected]),
+            # RFC 6665 §4.2.2 has no way back to pending; the new subscription is.
+            ("active", confirm, ["bob terminated by deactivated", pending]),
+            ("active", polite, [allowed]),
+            ("active", allow, [allowed]),
+            ("waiting", block, ["bob terminated by rejected", rejected]),
+            ("waiting", confirm, [pending]),
+            ("waiting", polite, ["bob terminated by approved", allowed]),
+            ("waiting", allow, ["bob terminated by approved", allowed]),
+        ):
+            with self.subTest(before=before, decision=decision):
+                self.assertEqual(self.outcome(before, decision), expected)
+
+
 class RefusedTests(WinfoTestCase):
     def test_403_for_who_is_no_owner(self) -> None:
         self.decide(Decision.ALLOW)
