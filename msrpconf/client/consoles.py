@@ -43,6 +43,10 @@ class Console(Protocol):
 
     has_status: bool
 
+    @property
+    def has_panel(self) -> bool:
+        """Whether there is a place for who is in the room, now: see `panel`."""
+
     def start(
         self,
         on_line: OnLine,
@@ -69,6 +73,12 @@ class Console(Protocol):
     def status(self, fragments: Fragments) -> None:
         """Show what goes on at the moment, in place of what was shown before."""
 
+    def panel(self, lines: Callable[[], list[Fragments]]) -> None:
+        """Show who is in the room, in place of what was shown before, as `lines` gives it.
+
+        It is asked if there is a place for it; where it gives none, there is no panel.
+        """
+
 
 class LineConsole:
     """Lines from the file descriptor `source`, lines to `output`, notices to `notices`.
@@ -78,6 +88,7 @@ class LineConsole:
     """
 
     has_status = False
+    has_panel = False
 
     def __init__(self, reactor: Any, source: int, output: TextIO, notices: TextIO) -> None:
         self._reactor = reactor
@@ -120,6 +131,9 @@ class LineConsole:
         self._print(fragments, self._notices)
 
     def status(self, fragments: Fragments) -> None:
+        """See `Console`: there is no place for it."""
+
+    def panel(self, lines: Callable[[], list[Fragments]]) -> None:
         """See `Console`: there is no place for it."""
 
     def _print(self, fragments: Fragments, file: TextIO) -> None:
@@ -168,6 +182,7 @@ class PromptConsole:
     """
 
     has_status = True
+    has_panel = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, label: str) -> None:
         self._loop = loop
@@ -190,7 +205,7 @@ class PromptConsole:
             f"{self._label}> ",
             style=self._style,
             bottom_toolbar=lambda: FormattedText(self._status),
-            completer=None if complete is None else _Completer(complete),
+            completer=None if complete is None else LineCompleter(complete),
             complete_while_typing=False,
         )
         # What was typed is shown again as it was said: with time and name.
@@ -233,6 +248,9 @@ class PromptConsole:
         if self._session is not None:
             self._session.app.invalidate()
 
+    def panel(self, lines: Callable[[], list[Fragments]]) -> None:
+        """See `Console`: there is no place for it."""
+
     async def _prompt(
         self, session: PromptSession[str], on_line: OnLine, on_end: Callable[[], None]
     ) -> None:
@@ -249,7 +267,7 @@ class PromptConsole:
                 on_line(line)
 
 
-class _Completer(Completer):
+class LineCompleter(Completer):
     """Completes words as the chat says."""
 
     def __init__(self, complete: Complete) -> None:

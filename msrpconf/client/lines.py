@@ -13,7 +13,7 @@ HELP = """\
 Type a text and press Enter to say it to everybody in the room.
 /msg NAME TEXT     say it to one person alone; a name with blanks in "quotes"
 /nick [NAME]       be called NAME here; without NAME, no more
-/who               show whom you can name: those who were heard since you came
+/who               show who is in the room, or who was heard where it does not tell
 /send FILE         give the room a file
 /files             show the files that you were told of
 /get FILE [PATH]   fetch one, by its name or number, to PATH or its own name here

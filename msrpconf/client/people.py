@@ -1,7 +1,8 @@
 """Whom a user knows in a room, and whom a name means.
 
-A room does not say by itself who is in it. Known are those who were heard: by what they said, by
-typing, and by what the room told of them when they came, went or took a nickname.
+Known are those whom the roster has, and, since a room need not tell who is in it, those who were
+heard: by what they said, by typing, and by what the room told of them when they came, went or took
+a nickname.
 """
 
 from __future__ import annotations
@@ -59,8 +60,21 @@ class People:
         if known is not None and person.name:
             known.name = person.name
 
-    def told(self, text: str) -> None:
-        """The room said something, perhaps of somebody who has come, gone or another name."""
+    def met(self, uri: str, nickname: str | None, name: str | None) -> None:
+        """Somebody is in the room, and is called so."""
+        known = self._know(uri)
+        if known is not None:
+            known.nickname, known.name = nickname or known.nickname, name or known.name
+
+    def gone(self, uri: str) -> None:
+        """Somebody is not in the room any more."""
+        self._known.pop(identity(uri), None)
+
+    def told(self, text: str) -> tuple[str, str] | None:
+        """The room said something, perhaps of somebody who has come, gone or another name.
+
+        If so, gives which of it, ``joined``, ``left`` or ``named``, and the URI of whom.
+        """
         for what in (" has joined", " has left"):
             if text.endswith(what):
                 user = _labelled(text.removesuffix(what))
@@ -69,11 +83,12 @@ class People:
             what = " is now "
             user = _labelled(text.partition(what)[2])
         if user is None:
-            return
+            return None
         if what == " has left":
-            self._known.pop(identity(user.uri), None)
+            self.gone(user.uri)
         elif (known := self._know(user.uri)) is not None:
             known.nickname = user.name
+        return what.split()[-1].replace("now", "named"), user.uri
 
     def named(self, text: str) -> Person:
         """Whom a nickname, a name, an address or the part before its @ means.
@@ -92,7 +107,7 @@ class People:
         ]
         if not found:
             raise UnknownPerson(
-                f"Nobody called {text} was heard here; /who shows who was. "
+                f"Nobody called {text} is known here; /who shows who is. "
                 "Whoever was not is named by the address: bob@example.com"
             )
         if len(found) > 1:

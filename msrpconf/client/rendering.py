@@ -28,6 +28,9 @@ STYLES = {
     "private": "ansimagenta",
     "error": "ansired",
     "me": "bold",
+    "panel-title": "ansibrightblack",
+    "panel-mark": "ansibrightblack",
+    "panel-away": "ansibrightblack",
     "bottom-toolbar": "noreverse ansibrightblack",
     **{f"name-{number}": f"bold {colour}" for number, colour in enumerate(NAME_COLOURS)},
 }

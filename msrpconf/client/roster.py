@@ -92,6 +92,11 @@ class Roster:
         return self.version is not None and not self._broken
 
     @property
+    def told(self) -> bool:
+        """Whether there was a full document, ever."""
+        return self.uri is not None
+
+    @property
     def touched(self) -> Mapping[str, User | None]:
         """The users whom the last document that was applied was about, as they were before it."""
         return self._touched

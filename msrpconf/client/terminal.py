@@ -129,11 +129,20 @@ class TerminalChat:
 
     def _stay_in(self, room: str) -> Stay:
         agent = self._agent
-        return Stay(room, agent.user, agent.display_name, self._console, self._refresh, self._ended)
+        return Stay(
+            room,
+            agent.user,
+            agent.display_name,
+            self._console,
+            self._refresh,
+            self._ended,
+            self._seconds,
+        )
 
     def _entered(self, stay: Stay) -> None:
         chat = stay.chat
         self._notice(f"You are in {chat.room} as {chat.user}. /leave to leave, /help for help.")
+        self._console.panel(stay.panel)
         self._refresh()
 
     # From the room.
@@ -155,7 +164,7 @@ class TerminalChat:
         """Show what goes on at the moment."""
         nickname = self._stay.nickname
         where = self._stay.room.removeprefix("sip:") + (f" as {nickname}" if nickname else "")
-        parts = [where, self._stay.activity]
+        parts = [where, self._stay.about, self._stay.activity]
         parts += [progress.bar for progress in self._transfers]
         text = "  |  ".join(visible(part) for part in parts if part)
         self._console.status([("class:bottom-toolbar", text)])

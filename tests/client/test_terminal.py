@@ -7,12 +7,33 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.client import Chat, Invited, JoinError, Message, Person, ReferError, SendError
+from msrpconf.client import (
+    Chat,
+    Happening,
+    Invited,
+    JoinError,
+    Message,
+    Person,
+    ReferError,
+    RoomEvent,
+    Roster,
+    SendError,
+    WatchError,
+    WatchState,
+)
 from msrpconf.client.rendering import Fragments, plain
 from msrpconf.client.terminal import ChatEnded, TerminalChat
+from msrpconf.protocols.conference_info import (
+    Endpoint,
+    User,
+    document,
+    user_element,
+    users_element,
+)
 from msrpconf.protocols.sdp_file import FileSelector
 from msrpconf.protocols.sipfrag import Fragment
 
+HERE = Endpoint("e", "connected")
 ROOM = "sip:lobby@example.com"
 BOB = "sip:bob@example.com"
 
@@ -49,6 +70,15 @@ class FakeChat:
     def _answer(self) -> Deferred[Any]:
         self.answers.append(Deferred())
         return self.answers[-1]
+
+
+class FakeWatch:
+    """What a room tells; the test tells it."""
+
+    def __init__(self) -> None:
+        self.roster = Roster()
+        self.state = WatchState.ASKING
+        self.error: WatchError | None = None
 
 
 class FakeAgent:
@@ -91,6 +121,7 @@ class FakeConsole:
     """What was shown, and the hands of who types."""
 
     has_status = True
+    has_panel = False
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -122,9 +153,13 @@ class FakeConsole:
     def status(self, fragments: Fragments) -> None:
         self.activity = plain(fragments)
 
+    def panel(self, lines: Callable[[], list[Fragments]]) -> None:
+        self.people = [plain(each) for each in lines()]
+
 
 class TerminalChatTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.watch = FakeWatch()
         self.agent, self.console, self.chat = FakeAgent(), FakeConsole(), FakeChat()
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
@@ -217,6 +252,17 @@ class TerminalChatTests(SynchronousTestCase):
         message = Message(ROOM, None, ROOM, "text/plain", text.encode("utf-8"), kind="status")
         self.agent.hears["on_notice"](message)
 
+    def watches(self, *users: User) -> None:
+        """The room tells for the first time who is in it."""
+        elements = map(user_element, users)
+        self.watch.roster.apply(document(ROOM, "full", 0, (users_element(elements),)))
+        self.watch.state = WatchState.ACTIVE
+        self.happens(Happening.STATE)
+
+    def happens(self, what: Happening, user: User | None = None, **more: Any) -> None:
+        """The room tells of something."""
+        self.agent.hears["on_events"](self.watch, [RoomEvent(what, user, **more)])
+
     def types(self, line: str) -> str:
         """Type a line; give what the program says to that."""
         before = len(self.console.notices)
@@ -234,7 +280,7 @@ class TerminalChatTests(SynchronousTestCase):
 
     def test_to_nobody_or_too_many(self) -> None:
         self.enter()
-        self.assertIn("Nobody called bob was heard here", self.types("/msg bob hello"))
+        self.assertIn("Nobody called bob is known here", self.types("/msg bob hello"))
         self.hear()
         self.hear(uri="sip:eve@example.net", name="bob")
         self.assertIn(
@@ -250,7 +296,50 @@ class TerminalChatTests(SynchronousTestCase):
         self.assertIn("Nobody was heard here yet", self.types("/who"))
         self.hear(name="Bob")
         self.tell("carol@example.com has joined")
-        self.assertIn("Bob <bob@example.com>\n  carol@example.com", self.types("/who"))
+        self.assertIn("  Bob <bob@example.com>\n    carol@example.com", self.types("/who"))
+
+    def test_who_as_the_room_tells(self) -> None:
+        self.enter()
+        self.watches(User(BOB, "Bob", roles=("owner",), endpoints=(HERE,)))
+        self.assertEqual(self.console.notices[-1][len("HH:MM ") :], "* Here already: Bob")
+        self.assertIn("1 here:\n    Bob <bob@example.com>, owner", self.types("/who"))
+        self.assertEqual(self.types("/msg bob hello"), "")
+        self.assertEqual(self.chat.asked, [("send_private", BOB, "hello")])
+        self.assertEqual(self.console.activity, "lobby@example.com  |  1 here")
+
+    def test_who_comes_and_goes_is_told_once(self) -> None:
+        self.enter()
+        self.watches()
+        before = len(self.console.notices)
+        carol = "sip:carol@example.com"
+        self.happens(Happening.CAME, User(carol, endpoints=(HERE,)))
+        self.tell("carol@example.com has joined")
+        self.tell("dave@example.com has joined")
+        self.happens(Happening.CAME, User("sip:dave@example.com", endpoints=(HERE,)))
+        self.happens(Happening.INVITED, User("sip:eve@example.com"))
+        told = [each[len("HH:MM ") :] for each in self.console.notices[before:]]
+        self.assertEqual(told, ["* carol has joined", "* eve is invited"])
+        self.assertEqual(self.console.shown, ["* dave@example.com has joined"])
+
+    def test_beside_a_panel(self) -> None:
+        self.console.has_panel = True
+        self.enter()
+        self.watches(User(BOB, "Bob", roles=("owner",), endpoints=(HERE,)))
+        before = len(self.console.notices)
+        self.happens(Happening.CAME, User("sip:carol@example.com", endpoints=(HERE,)))
+        self.assertEqual(len(self.console.notices), before)
+        self.assertEqual(self.console.people, ["1 here", " Bob owner"])
+        self.happens(Happening.UNWATCHED, reason="the server is tired")
+        self.assertIn("is not told any more: the server is tired", self.console.notices[-1])
+
+    def test_a_room_that_does_not_tell(self) -> None:
+        self.enter()
+        self.watch.error = WatchError(403, "You may not")
+        self.happens(Happening.UNWATCHED, reason="You may not")
+        self.assertEqual(len(self.console.notices), 1)
+        self.assertIn("does not tell who is here (403 You may not)", self.types("/who"))
+        self.watch.error, self.watch.state = None, WatchState.PENDING
+        self.assertIn("yet to let you see who is here", self.types("/who"))
 
     def test_a_nickname(self) -> None:
         self.enter()
