@@ -91,7 +91,8 @@ class NotifySender:
                 stream = evolve(address, transport="tcp")
                 transaction = self._layer.request(notify, stream)
                 response: Response = yield transaction.when_final()
-                if transaction.error is None:
+                # Where nobody answers it was perhaps something else that took the connection.
+                if transaction.error is None and response.status != 408:
                     return response, True
                 self._no_stream.put(address.endpoint, True)
             notify = small()
