@@ -15,7 +15,7 @@ room is as it was told to us: roles, nicknames, subject.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class Arrivals:
     def __init__(self, control: ConferenceControl, clock: IReactorTime) -> None:
         self.seats: dict[Participant, str] = {}
         """Who is expected, with what was told of them."""
+        self.on_static: Callable[[Room], object] = lambda room: None
+        """Told of static rooms that go on here and whose history is only in the database."""
         self._control = control
         self._clock = clock
         self._inviting = DeferredSemaphore(AT_ONCE)
@@ -111,8 +113,8 @@ class Arrivals:
         if state and self._came_from.get(key) != origin:
             self._came_from[key] = origin
             apply_room(room, told)
-            if not len(room.history):
-                room.history.restore(said)
+            if not room.participants:
+                self._restore_history(room, list(said))
         coming = list(arrivals)
         refused = [each for each in coming if not self._enter(room, each)]
         self.log.info(
@@ -125,6 +127,15 @@ class Arrivals:
         if not (room.participants or room.static):
             registry.end(room)
         return refused
+
+    def _restore_history(self, room: Room, said: list[Said]) -> None:
+        """Have the history that the room had; what was read of it at our start is old."""
+        if said:
+            room.history.clear()
+            room.history.restore(said)
+        elif room.static:
+            room.history.clear()
+            self.on_static(room)
 
     def room_ended(self, room: Room) -> None:
         """A room is no more."""

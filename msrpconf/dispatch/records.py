@@ -135,12 +135,14 @@ class DialogRecord:
 class Changes:
     """What one SYNC tells: dialogs that are, as they are now, and those that have ended.
 
-    `rooms` are what another server needs to go on with a room, by its key.
+    `rooms` are what another server needs to go on with a room, by its key. `said` is what was said
+    last in the room of a MOVE, which dispatchers pass on: triples of texts.
     """
 
     dialogs: tuple[DialogRecord, ...] = ()
     ended: tuple[DialogId, ...] = ()
     rooms: tuple[tuple[str, str], ...] = ()
+    said: tuple[tuple[str, str, str], ...] = ()
 
 
 _CONVERTER = Converter(forbid_extra_keys=False)
@@ -155,6 +157,8 @@ def encode_changes(changes: Changes) -> bytes:
         document["ended"] = changes.ended
     if changes.rooms:
         document["rooms"] = changes.rooms
+    if changes.said:
+        document["said"] = changes.said
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
@@ -178,6 +182,7 @@ def decode_changes(body: bytes) -> Changes:
         tuple(_record(each) for each in _array(document, "dialogs")),
         tuple(_dialog_id(each) for each in _array(document, "ended")),
         tuple(_room(each) for each in _array(document, "rooms")),
+        tuple(_said(each) for each in _array(document, "said")),
     )
 
 
@@ -239,6 +244,15 @@ def _room(value: Any) -> tuple[str, str]:
     if not (_is_text(key) and isinstance(state, str) and len(state) <= MAX_ROOM):
         raise RecordError("rooms: expected texts")
     return key, state
+
+
+def _said(value: Any) -> tuple[str, str, str]:
+    if not (
+        isinstance(value, list) and len(value) == 3 and all(type(each) is str for each in value)
+    ):
+        raise RecordError("said: expected arrays of time, head and content")
+    at, head, content = value
+    return at, head, content
 
 
 def batches(records: Iterable[DialogRecord]) -> Iterator[tuple[DialogRecord, ...]]:

@@ -6,7 +6,7 @@ Pure: who connects, keeps time and sends is `services.dispatcher`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 
 from attrs import define, field
@@ -199,10 +199,13 @@ class DispatchTables:
 
     # Rooms.
 
-    def home(self, room: str) -> ServerEntry | None:
-        """The server where a room lives, or is about to; None for one that is nowhere."""
+    def home(self, room: str, but: Collection[str] = ()) -> ServerEntry | None:
+        """The server where a room lives, or is about to; None for one that is nowhere.
+
+        The servers called `but` do not count: the room is leaving them.
+        """
         for entry in self.servers.values():
-            if room in entry.rooms or room in entry.offered:
+            if (room in entry.rooms or room in entry.offered) and entry.name not in but:
                 return entry
         return None
 

@@ -38,6 +38,7 @@ from msrpconf.services.dispatcher_end import DispatcherEnd
 from msrpconf.services.dispatchers import DispatcherLinks
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
+from msrpconf.services.handing_over import HandingOver
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import DispatcherParts, FocusParts, Reloaded, ReloadError
 from msrpconf.services.published_presence import PublishedPresence
@@ -103,6 +104,9 @@ class ServerApart(MultiService):
         self.publisher = publisher_of(config, self.server, reactor)
         """Tells presence agents of the rooms, where the focuses know of any."""
         self.links.on_up = self.publisher.publish_all
+        self._handing_over = HandingOver(self.server.control, self.links, reactor)
+        if self.static_rooms is not None:
+            self.server.control.arrivals.on_static = self.static_rooms.read_again
         self.management = self._make_management(reactor)
         self._reactor = reactor
         self._started = False
@@ -167,10 +171,12 @@ class ServerApart(MultiService):
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
-        """Send everybody a BYE by the dispatchers, then close the ports."""
+        """Hand over the rooms, or send everybody a BYE, and close the ports."""
+        started, self._started = self._started, False
         self.running = 0
-        self._started = False
         self.server.registry.draining = True
+        if started and self._handing_over.is_possible:
+            yield self._handing_over.run()
         if self.xcap is not None:
             yield self.xcap.stopService()
         yield self.server.stopService()

@@ -289,6 +289,10 @@ class DispatcherService(Service):
             what = "drains: it gets no new rooms" if entry.draining else "takes new rooms again"
             self.log.info("server {name} {what}", name=name, what=what)
             return request.response(200)
+        if request.method == "MOVE":
+            if not self.moves_rooms:
+                return request.response(403, "This dispatcher moves no rooms")
+            return self._moves.hand_over(entry, request)
         dialog_id = request.call_id, request.from_.tag or "", request.to.tag
         if self.tables.is_taken(entry, dialog_id):
             self.tables.learn(entry, Changes(ended=(dialog_id,)))

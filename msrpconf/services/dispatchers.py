@@ -55,7 +55,7 @@ class DispatcherLinks(LinkServer):
         self.telling = Telling(control, reactor, self.links.values)
         self._instance = secrets.token_hex(8)
         self._draining = False
-        self._watch = LoopingCall(self._look_at_draining)
+        self._watch = LoopingCall(self.tell_draining)
         self._watch.clock = reactor
 
     def startService(self) -> None:
@@ -111,7 +111,8 @@ class DispatcherLinks(LinkServer):
             self.telling.changed({(message.call_id, message.from_.tag or "", message.to.tag)})
         return answer
 
-    def _look_at_draining(self) -> None:
+    def tell_draining(self) -> None:
+        """Tell dispatchers whether new rooms may come here, if they know it differently."""
         draining = self.control.registry.draining
         if draining == self._draining:
             return

@@ -1,4 +1,4 @@
-"""Rooms of a server that is given up go on at another (`[dispatcher] on_server_loss = "move"`).
+"""Rooms of a server that is lost, or stops, go on at another (`on_server_loss = "move"`).
 
 For each room a living server is chosen, as for a new one, and asked by MOVE to go on with it and
 with the dialogs that the lost server has told of. It asks the clients to connect there; whom it
@@ -8,7 +8,8 @@ makes them choose the same one, and the server takes each dialog once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -16,9 +17,17 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from msrpconf.dispatch.records import DialogId, DialogRecord, batches
+from msrpconf.dispatch.records import (
+    Changes,
+    DialogId,
+    DialogRecord,
+    RecordError,
+    batches,
+    decode_changes,
+)
 from msrpconf.dispatch.tables import ServerEntry
 from msrpconf.protocols.channel import ChannelClosed
+from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services.goodbyes import Goodbyes
 from msrpconf.services.taking_over import move_request, refused_of
 from msrpconf.storage.claims import ClaimError
@@ -78,34 +87,101 @@ class Moves:
         return Deferred.fromCoroutine(self._move(origin, room, state, records))
 
     async def _move(self, origin: str, room: str, state: str, records: list[DialogRecord]) -> None:
-        refused: set[str] = set()
+        waiting = self._waiting
+
+        def still(record: DialogRecord) -> bool:
+            # Another dispatcher may have moved it, or its client has said BYE.
+            known = self._dispatcher.tables.of_dialog(record.id)
+            return waiting.pop(record.id, None) is not None and known is None
+
+        def not_yet(records: list[DialogRecord]) -> None:
+            self.rooms.add(room)
+            waiting.update((each.id, each) for each in records)
+
+        changes = Changes(tuple(records), rooms=((room, state),))
+        left = await self._transfer(origin, room, changes, still, not_yet)
+        if left:
+            text = "{room} of server {origin}: {count} calls cannot be moved, and get a BYE"
+            self.log.warn(text, room=visible(room), origin=origin, count=len(left))
+        self._goodbyes.say(left)
+
+    # A server that stops hands over what it has.
+
+    def hand_over(self, origin: ServerEntry, request: Request) -> Response | Deferred[Response]:
+        """Have another server go on with a room, as the one that has it asks for."""
+        try:
+            told = decode_changes(request.body)
+        except RecordError as error:
+            return request.response(400, str(error))
+        room = request.headers.get("Room") or ""
+        records = tuple(each for each in origin.dialogs.values() if each.room == room and each.seat)
+        states = told.rooms or ((room, origin.states.get(room, "")),)
+        changes = evolve(told, dialogs=records, rooms=states)
+        return self._gate.run(
+            lambda: Deferred.fromCoroutine(self._hand_over(origin, room, changes, request))
+        )
+
+    async def _hand_over(
+        self, origin: ServerEntry, room: str, changes: Changes, request: Request
+    ) -> Response:
+        tables = self._dispatcher.tables
+
+        def still(record: DialogRecord) -> bool:
+            if record.id not in origin.dialogs:
+                return False
+            tables.bury(origin, record)
+            return True
+
+        def not_yet(records: list[DialogRecord]) -> None:
+            tables.take(origin, records, changes.rooms[0][1])
+
+        left = await self._transfer(origin.name, room, changes, still, not_yet)
+        not_yet(left)
+        taken = [list(each.id) for each in changes.dialogs if each.id in origin.buried]
+        body = json.dumps({"taken": taken}).encode("ascii")
+        return request.response(200, body=body)
+
+    # Finding somebody for a room.
+
+    async def _transfer(
+        self,
+        origin: str,
+        room: str,
+        changes: Changes,
+        still: Callable[[DialogRecord], bool],
+        not_yet: Callable[[list[DialogRecord]], None],
+    ) -> list[DialogRecord]:
+        """Have a server go on with the dialogs of `changes`; gives those that none has taken.
+
+        `still` says of each, once there is a server, whether it is to move, and `not_yet` is told
+        of those that this server has not taken after all.
+        """
+        records = list(changes.dialogs)
+        refused = {origin}
+        begun = self._dispatcher.tables.servers.get(origin)
+        if begun is not None and begun.takes_rooms:
+            refused.clear()  # another process of that name is there
         while True:
             entry = await self._choose(room, refused)
             self.rooms.discard(room)
-            records = [each for each in records if self._waiting.pop(each.id, None) is not None]
-            tables = self._dispatcher.tables
-            # Another dispatcher may have moved some of them.
-            records = [each for each in records if tables.of_dialog(each.id) is None]
-            if entry is None or not records:
-                break
-            if await self._hand(entry, origin, room, state, records):
-                return
+            if entry is None:
+                return [each for each in records if still(each)]
+            records = [each for each in records if still(each)]
+            if not records:
+                return []
+            left = await self._hand(entry, origin, room, evolve(changes, dialogs=tuple(records)))
+            if left is not None:
+                return left
             refused.add(entry.name)
-            self.rooms.add(room)
-            self._waiting.update((each.id, each) for each in records)
-        if records:
-            text = "{room} of server {origin} cannot be moved: BYE to {count} calls"
-            self.log.warn(text, room=visible(room), origin=origin, count=len(records))
-        self._goodbyes.say(records)
+            not_yet(records)
 
     async def _choose(self, room: str, refused: set[str]) -> ServerEntry | None:
         """The server that the room is to go on at; None where there is none."""
         dispatcher = self._dispatcher
         tables = dispatcher.tables
-        home = tables.home(room)
+        home = tables.home(room, refused)
         if home is not None:
-            there = home.name in dispatcher.links and home.name not in refused
-            return home if there else None
+            return home if home.name in dispatcher.links else None
         wanted = [each.name for each in tables.candidates(room) if each.name not in refused]
         if not wanted:
             return None
@@ -118,30 +194,27 @@ class Moves:
         except (DatabaseError, ClaimError) as error:
             self.log.error("{room} cannot be claimed: {error}", room=room, error=str(error))
             return None
-        chosen = tables.home(room) or tables.servers.get(name)
+        chosen = tables.home(room, refused) or tables.servers.get(name)
         there = chosen is not None and chosen.name in dispatcher.links
         return chosen if there else None
 
     async def _hand(
-        self,
-        entry: ServerEntry,
-        origin: str,
-        room: str,
-        state: str,
-        records: list[DialogRecord],
-    ) -> bool:
-        """Ask a server to go on with a room; whether it does."""
+        self, entry: ServerEntry, origin: str, room: str, changes: Changes
+    ) -> list[DialogRecord] | None:
+        """Ask a server to go on with a room; whom it has not taken, None for nobody at all."""
         dispatcher = self._dispatcher
-        moved = [evolve(each, moves=each.moves + 1) for each in records]
+        moved = [evolve(each, moves=each.moves + 1) for each in changes.dialogs]
         # From now on requests in these dialogs, and to the room, follow this one on the same link.
-        dispatcher.tables.take(entry, moved, state)
+        dispatcher.tables.take(entry, moved, changes.rooms[0][1])
         link = dispatcher.links[entry.name]
-        asked = [
-            (batch, link.request(move_request(dispatcher.own_name, origin, room, state, batch)))
-            for batch in batches(moved)
-        ]
+        asked = []
+        for batch in batches(moved):
+            part = evolve(changes, dialogs=batch)
+            asking = link.request(move_request(dispatcher.own_name, origin, room, part))
+            asked.append((batch, asking))
+            changes = evolve(changes, said=())  # once is enough
         whole = True
-        left: list[DialogRecord] = []
+        left: set[DialogId] = set()
         for batch, asking in asked:
             try:
                 response = await asking
@@ -150,20 +223,18 @@ class Moves:
                 continue  # that server is lost, too: what is there is told when it is back
             if response.status == 200:
                 whole = False
-                refused = refused_of(response)
-                left += [each for each in batch if each.id in refused]
+                left |= refused_of(response)
             else:
-                left += batch
+                left.update(each.id for each in batch)
                 self._log_refusal(entry, room, response.status, response.reason)
-        dispatcher.tables.not_taken(entry, left)
+        dispatcher.tables.not_taken(entry, [each for each in moved if each.id in left])
         if whole:
-            return False
-        self._goodbyes.say(left)
+            return None
         text = "{room} of server {origin} has moved to {name}, with {count} calls"
         self.log.info(
-            text, room=visible(room), origin=origin, name=entry.name, count=len(records) - len(left)
+            text, room=visible(room), origin=origin, name=entry.name, count=len(moved) - len(left)
         )
-        return True
+        return [each for each in changes.dialogs if each.id in left]
 
     def _log_refusal(self, entry: ServerEntry, room: str, status: int, reason: str) -> None:
         self.log.warn(

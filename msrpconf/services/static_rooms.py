@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from msrpconf.conference.room import Room
 from msrpconf.conference.static import Server, StaticRoom, StaticRooms
 from msrpconf.services.room_history import RoomHistories
 from msrpconf.storage.database import Database
@@ -107,6 +108,15 @@ class StaticRoomService(Service):
     def clear_history(self, key: str) -> Deferred[None]:
         """Forget what was said in a room, there as here. Fails with `DatabaseError`."""
         return self.histories.clear(self._registry.rooms[key])
+
+    def read_again(self, room: Room) -> Deferred[None]:
+        """Give a room that has come from another server the history that is stored."""
+        return self.histories.restore([room]).addErrback(self._not_read, room)
+
+    def _not_read(self, failure: Failure, room: Room) -> None:
+        failure.trap(DatabaseError)
+        text = "{room}: what was said there cannot be read: {error}"
+        self.log.error(text, room=room.uri, error=failure.getErrorMessage())
 
     def refresh(self) -> Deferred[None]:
         """Look for what other processes have changed. Fails with `DatabaseError`."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
 
 from twisted.logger import Logger
 
 from msrpconf.conference.arrivals import Arrival, Arrivals
 from msrpconf.conference.decision import Denied
+from msrpconf.conference.history import Said
+from msrpconf.conference.room import Room
 from msrpconf.dispatch.records import (
     Changes,
     DialogId,
@@ -19,21 +22,45 @@ from msrpconf.dispatch.records import (
 )
 from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.storage.history import StoredMessage
+from msrpconf.storage.said import read_said, write_said
 from msrpconf.visible import visible
+
+MAX_SAID = 400_000
+"""Octets of what was said in a room that go along with it; the oldest stay behind."""
 
 log = Logger()
 
 
-def move_request(
-    name: str, origin: str, room: str, state: str, records: Sequence[DialogRecord]
-) -> Request:
-    """The request of the dispatcher `name` to go on with `room`, which the server `origin` had.
+def move_request(name: str, origin: str, room: str, changes: Changes) -> Request:
+    """The request of who is called `name` to go on with `room`, which the server `origin` had.
 
-    `state` is what that one told of it, `records` are dialogs of it.
+    `changes` have its dialogs, what the server told of it, and what was said last.
     """
     headers = [("Origin", origin), ("Room", room), ("Content-Type", "application/json")]
-    rooms = ((room, state),) if state else ()
-    return link_request("MOVE", name, headers, encode_changes(Changes(tuple(records), rooms=rooms)))
+    return link_request("MOVE", name, headers, encode_changes(changes))
+
+
+def write_history(room: Room) -> tuple[tuple[str, str, str], ...]:
+    """What was said in a room, the oldest first, as much as MOVE may have of it."""
+    told: list[tuple[str, str, str]] = []
+    left = MAX_SAID
+    for said in reversed(room.history.messages()):
+        stored = write_said(said)
+        content = b64encode(stored.content).decode("ascii")
+        left -= len(content) + len(stored.head) + 100
+        if left < 0:
+            break
+        told.append((str(stored.at), stored.head.decode("ascii"), content))
+    return tuple(reversed(told))
+
+
+def read_history(told: Iterable[tuple[str, str, str]]) -> list[Said]:
+    """What `write_history` wrote. Raises `ValueError`."""
+    return [
+        read_said(StoredMessage(float(at), head.encode(), b64decode(content)))
+        for at, head, content in told
+    ]
 
 
 def take_over(arrivals: Arrivals, request: Request) -> tuple[Response, list[DialogRecord]]:
@@ -50,7 +77,12 @@ def take_over(arrivals: Arrivals, request: Request) -> tuple[Response, list[Dial
         return request.response(400, "Room: expected the key of the dialogs' room"), []
     coming = {each.id: Arrival(each.dialog, each.way, each.seat) for each in records}
     state = dict(changes.rooms).get(room, "")
-    refused = arrivals.take(room, state, coming.values(), request.headers.get("Origin") or "")
+    try:
+        said = read_history(changes.said)
+    except ValueError as error:
+        return request.response(400, f"said: {error}"), []
+    origin = request.headers.get("Origin") or ""
+    refused = arrivals.take(room, state, coming.values(), origin, said)
     if isinstance(refused, Denied):
         return request.response(refused.status, refused.reason), []
     left = {each.dialog.id for each in refused}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from msrpconf.client import Chat
 from msrpconf.protocols.sip.transaction import ServerTransaction
@@ -127,3 +127,61 @@ class ServerIsKilledTests(MovingTestCase):
         yield self.kill(self.servers["east"])
         why = yield self.in_time(alice[1].ended)
         self.assertIn("The conference server has failed", why)
+
+
+class ServerStopsTests(MovingTestCase):
+    conference = "rate = 0.0\n"
+
+    @inlineCallbacks
+    def test_nothing_is_lost(self) -> Story:
+        yield self.begin("east", "west")
+        people, home, other = yield self.in_room("alice", "bob", "carol")
+        said: dict[str, list[str]] = {"alice": [], "bob": []}
+        going = True
+
+        @inlineCallbacks
+        def chatter(chat: Chat, name: str) -> Story:
+            while going:
+                text = f"{name} {len(said[name])}"
+                yield self.in_time(chat.send(text))
+                said[name].append(text)
+
+        def all_said(least: int) -> bool:
+            return all(len(each) >= least for each in said.values())
+
+        chatting = gatherResults([chatter(people[0][0], "alice"), chatter(people[1][0], "bob")])
+        yield self.until(lambda: all_said(20))
+        self.servers[home].signals("TERM")
+        status = yield self.servers[home].ends()
+        self.assertEqual(status, 0)
+        yield self.moved(other, "alice", "bob", "carol")
+        before = max(map(len, said.values()))
+        yield self.until(lambda: all_said(before + 20))
+        going = False
+        yield chatting
+        yield people[2][0].send("enough")
+        yield people[0][0].send("enough")
+        for speakers, (_, heard) in zip(
+            (["bob"], ["alice"], ["alice", "bob"]), people, strict=True
+        ):
+            yield self.until(partial(self.heard_enough, heard))
+            for name in speakers:
+                texts = [each.text for each in heard.messages if each.text.startswith(name)]
+                self.assertEqual(texts, said[name])
+        for name in ("alice", "bob", "carol"):
+            self.assertEqual(self.byes(name), [])
+        for program in (self.focus, self.servers[home], self.servers[other]):
+            self.assertNotIn("Traceback", program.output)
+
+    def heard_enough(self, heard: Heard) -> bool:
+        return heard.messages[-1].text == "enough"
+
+    @inlineCallbacks
+    def test_there_is_no_other(self) -> Story:
+        yield self.begin("east")
+        alice = yield self.join("alice")
+        self.servers["east"].signals("TERM")
+        why = yield self.in_time(alice[1].ended)
+        self.assertIn("shutting down", why)
+        status = yield self.servers["east"].ends()
+        self.assertEqual(status, 0)

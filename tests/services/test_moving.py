@@ -7,6 +7,8 @@ import json
 from attrs import asdict, evolve
 from twisted.internet.defer import Deferred
 
+from msrpconf.conference.bye import send_bye
+from msrpconf.conference.history import Said
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.roles import Role
 from msrpconf.conference.room import Room
@@ -14,7 +16,9 @@ from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.sdp import SessionDescription
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.services import telling
+from msrpconf.services import taking_over, telling
+from msrpconf.services.handing_over import HandingOver
+from msrpconf.services.taking_over import read_history, write_history
 from tests.services.test_dispatching import GRACE, OFFER, ROOM, DispatchTestCase
 
 PEOPLE = ("alice", "bob", "carol")
@@ -229,7 +233,7 @@ class LossTests(MovingTestCase):
         self.lose()
         self.seconds(GRACE)
         self.assertEqual(sorted(self.byes()), sorted(PEOPLE))
-        self.assertTrue(self.said(f"{ROOM} of server {self.lost} cannot be moved: BYE to 3 calls"))
+        self.assertTrue(self.said(f"{ROOM} of server {self.lost}: 3 calls cannot be moved"))
 
     def test_the_other_is_full_or_drains(self) -> None:
         self.servers[self.other].registry.draining = True
@@ -347,6 +351,123 @@ class AfterwardsTests(MovingTestCase):
             self.assertEqual(self.byes(), [])
             self.assertEqual(self.servers[self.lost].calls, [])
             self.assertEqual(self.servers[self.other].calls, sorted(PEOPLE))
+
+
+class HandingOverTests(MovingTestCase):
+    """A server stops, and is alive until its rooms are elsewhere."""
+
+    def stop(self, name: str | None = None) -> Deferred[int]:
+        """The server hands over what it has; how many people went."""
+        server = self.servers[name or self.lost]
+        result = HandingOver(server.control, server.links, self.clock).run()
+        self.turn()
+        self.seconds(1)
+        return result
+
+    def test_all_rooms_go(self) -> None:
+        rooms = [f"room{number}" for number in range(20)]
+        for room in rooms:
+            self.come(f"{room}-dave", room)
+        went = self.successResultOf(self.stop())
+        self.assertGreater(went, len(PEOPLE))
+        self.assertEqual(self.servers[self.lost].calls, [])
+        self.assertEqual(self.servers[self.lost].registry.rooms, {})
+        self.assertEqual(len(self.servers[self.other].calls), len(PEOPLE) + len(rooms))
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.dispatcher.tables.servers[self.lost].dialogs, {})
+        self.assertIs(self.who("alice").role, Role.OWNER)
+        self.assertEqual(self.home(self.come("erin")), self.other)
+        bye = self.in_dialog("BYE", self.tags["alice"], "alice")
+        self.assertEqual(self.answer(bye).status, 200)
+
+    def test_what_was_said_goes_along(self) -> None:
+        for server in self.servers.values():
+            for room in server.registry.rooms.values():
+                room.configure(evolve(room.settings, history_messages=3))
+            settings = server.control.settings
+            more = evolve(settings.room, history_messages=3)
+            server.control.settings = evolve(settings, room=more)
+        history = self.room(self.lost).history
+        speaker = self.who("alice", self.lost).speaker
+        for number in range(4):
+            text = str(number).encode()
+            history.add(Said(speaker, self.clock.seconds(), "now", "text/plain", (), text))
+        self.stop()
+        told = self.room().history.messages()
+        self.assertEqual([each.content for each in told], [b"1", b"2", b"3"])
+        self.assertEqual(told[0].speaker, speaker)
+
+    def test_the_oldest_stay_behind(self) -> None:
+        self.patch(taking_over, "MAX_SAID", 1200)
+        room = self.room(self.lost)
+        room.configure(evolve(room.settings, history_messages=100))
+        speaker = self.who("alice", self.lost).speaker
+        for number in range(10):
+            text = bytes([48 + number]) * 200
+            room.history.add(Said(speaker, 1.0, "now", "text/plain", (), text))
+        told = read_history(write_history(room))
+        self.assertEqual([each.content[:1] for each in told], [b"8", b"9"])
+
+    def test_nobody_takes_them(self) -> None:
+        self.servers[self.other].registry.draining = True
+        self.assertEqual(self.successResultOf(self.stop()), 0)
+        self.assertEqual(self.servers[self.lost].calls, sorted(PEOPLE))
+        self.assertTrue(self.said(f"{ROOM} was not handed over to another server: 3 of 3 could"))
+        # It has them still, as far as the dispatcher knows.
+        self.assertEqual(len(self.dispatcher.tables.servers[self.lost].dialogs), 3)
+        self.servers[self.lost].control.close(Reason("SIP", 503, "The end"))
+        self.turn()
+        self.assertEqual(sorted(self.byes()), sorted(PEOPLE))
+
+    def test_the_dispatcher_does_not_answer(self) -> None:
+        self.answers.update(dict.fromkeys(PEOPLE, 0))
+        self.cables[self.lost].turn = lambda: False  # type: ignore[method-assign]
+        result = self.stop()
+        self.seconds(10)
+        self.assertEqual(self.successResultOf(result), 0)
+
+    def test_who_had_not_joined_yet_stays(self) -> None:
+        self.answer(self.invite("dave"))
+        self.stop()
+        self.assertEqual(self.servers[self.lost].calls, ["dave"])
+        self.assertEqual(self.servers[self.other].calls, sorted(PEOPLE))
+
+    def test_who_does_not_follow_gets_a_bye_of_the_other(self) -> None:
+        self.answers["bob"] = 488
+        self.stop()
+        self.assertEqual(self.byes(), ["bob"])
+        self.assertEqual(self.servers[self.other].calls, ["alice", "carol"])
+
+    def test_what_the_old_server_says_afterwards_is_not_passed_on(self) -> None:
+        server = self.servers[self.lost]
+        bob = self.who("bob", self.lost)
+        self.stop()
+        sending = send_bye(server.links, bob, Reason("SIP", 408, "No MSRP"))
+        self.turn()
+        self.successResultOf(sending)
+        self.assertEqual(self.byes(), [])
+
+    def test_a_dispatcher_that_moves_nothing(self) -> None:
+        self.moves = False
+        for cable in self.cables.values():
+            cable.break_()
+        self.start()
+        server = self.servers[self.lost]
+        self.assertFalse(HandingOver(server.control, server.links, self.clock).is_possible)
+        move = link_request("MOVE", self.lost, [("Room", ROOM)])
+        answer = server.links.links["focus-1"].request(move)
+        self.turn()
+        self.assertEqual(self.successResultOf(answer).status, 403)
+
+    def test_a_request_that_cannot_be_read(self) -> None:
+        move = link_request("MOVE", self.lost, [("Room", ROOM)], b"{")
+        answer = self.servers[self.lost].links.links["focus-1"].request(move)
+        self.turn()
+        self.assertEqual(self.successResultOf(answer).status, 400)
+        said = link_request("MOVE", self.lost, [("Room", ROOM)], b'{"said": [["x", "y"]]}')
+        answer = self.servers[self.lost].links.links["focus-1"].request(said)
+        self.turn()
+        self.assertEqual(self.successResultOf(answer).status, 400)
 
 
 class OneServerTests(DispatchTestCase):

@@ -91,6 +91,7 @@ class MsrpConnection(StreamWriter):
         self._parser = FrameParser()
         self._receiving: SendReception | None = None
         self._strays = 0
+        self._ignoring = False
         self._bound: dict[Session, None] = {}
         self._bound_ever = 0
         self._unbound_timer: IDelayedCall | None = None
@@ -176,7 +177,14 @@ class MsrpConnection(StreamWriter):
 
     def _taking(self) -> bool:
         """False once the connection is about to close: nothing more is served on it."""
-        return self._open and not self._closing
+        return self._open and not self._closing and not self._ignoring
+
+    def ignore(self) -> None:
+        """Take nothing more from the peer, and answer nothing; it is noticed when it goes.
+
+        What is queued for it is still written.
+        """
+        self._ignoring = True
 
     # Requests and responses.
 

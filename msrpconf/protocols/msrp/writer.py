@@ -280,6 +280,12 @@ class StreamWriter(protocol.Protocol):
         transport: object = self.transport
         return not unacknowledged(transport)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing waits to be written, and the peer has acknowledged what was."""
+        waits = self._answers or self._ready or self._stalled or self._awaiting_flush
+        return not waits and self.peer_is_idle
+
     def hold(self, holder: Hashable) -> None:
         """Read nothing from the peer until `holder` releases it."""
         self._holders.add(holder)

@@ -52,7 +52,7 @@ class ManagedDispatcherTestCase(DispatchTestCase):
 class ServersTests(ManagedDispatcherTestCase):
     def test_the_servers(self) -> None:
         self.servers["east"].registry.draining = True
-        self.servers["east"].links._look_at_draining()
+        self.servers["east"].links.tell_draining()
         self.turn()
         home = self.home(self.join())
         east, west = self.operator.get(SERVERS)["servers"]
