@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
+from signal import Signals
 from tempfile import mkdtemp
 from typing import Any, TypeVar
 
@@ -92,7 +93,7 @@ class Program(ProcessProtocol):
     def signals(self, name: str) -> None:
         """Sends it SIG`name`."""
         assert self.transport is not None
-        self.transport.signalProcess(name)
+        self.transport.signalProcess(Signals[f"SIG{name}"])
 
     def _look(self) -> None:
         for each in list(self._waiting):
