@@ -25,6 +25,7 @@ def _interval(value: object) -> float:
 class PresenceConfig:
     """`[presence]`: who is told of what happens in rooms, and how often.
 
+    - `name`: what a presence agent by itself is called in the database.
     - `interval`: seconds from one NOTIFY of a subscription to the next, at least.
     - `winfo_interval`: the same for who is told who watches.
     - `partial`: whether a NOTIFY says what has changed, or everything.
@@ -38,6 +39,7 @@ class PresenceConfig:
     - `max_room_waiting`: how many of them in one room.
     """
 
+    name: str = key("presence", values.server_name)
     interval: float = key(1.0, _interval)
     winfo_interval: float = key(5.0, _interval)
     partial: bool = key(True, values.boolean)

@@ -40,6 +40,8 @@ class Delivery:
         self.ways = Ways(clock, self._resume)
         self.sent = 0
         """NOTIFYs that were sent."""
+        self.held = False
+        """Whether nothing is sent yet."""
         self._clock = clock
         self._send = send
         self._make = make
@@ -56,6 +58,11 @@ class Delivery:
         self._queue.append(subscription)
         self._set_turn()
 
+    def release(self) -> None:
+        """Send what was held."""
+        self.held = False
+        self._set_turn()
+
     def stop(self) -> None:
         """Forget everything."""
         if self._turn is not None and self._turn.active():
@@ -69,7 +76,7 @@ class Delivery:
         self._set_turn()
 
     def _set_turn(self) -> None:
-        if self._turn is None and self._queue:
+        if self._turn is None and self._queue and not self.held:
             self._turn = self._clock.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from msrpconf.presence.watching import Decision, Package, Source
 
 if TYPE_CHECKING:
@@ -44,6 +46,22 @@ class Template:
         return b"".join((self._head, _PATTERN % version, self._tail))
 
 
+@frozen
+class _Awaited:
+    """What is about to be watched; nobody asks it for documents."""
+
+    uri: str
+
+    def full(self, version: int) -> bytes:
+        raise NotImplementedError
+
+    def partial(self, change: Any, version: int) -> bytes:
+        raise NotImplementedError
+
+    def summary(self, version: int) -> bytes:
+        raise NotImplementedError
+
+
 class Feed:
     """One thing that is watched, by its subscriptions; `source` is None when it is no more."""
 
@@ -55,6 +73,7 @@ class Feed:
         "_log",
         "_templates",
         "armed",
+        "awaited",
         "key",
         "last",
         "package",
@@ -80,6 +99,15 @@ class Feed:
         self._templates: dict[object, Template] = {}
         self._full_size = 0
         self._age = float("-inf")
+        self.awaited = False
+        """Whether it is known only that somebody watches it, since before a restart."""
+
+    @classmethod
+    def of_awaited(cls, package: Package, key: str, uri: str) -> Feed:
+        """The feed of what is not known yet."""
+        feed = cls(package, key, _Awaited(uri))
+        feed.source, feed.awaited = None, True
+        return feed
 
     @property
     def position(self) -> int:

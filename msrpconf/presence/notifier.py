@@ -43,17 +43,16 @@ MAX_RETRY_AFTER = 600.0
 class Notifier:
     """All subscriptions. `clock` keeps time, `send` sends.
 
-    `on_begun`, `on_refreshed` and `on_ended` are told of subscriptions; ended is one when it
-    leaves the tables, before its last NOTIFY. `on_event` is told of what brings them into
-    another state, by the names of RFC 3857 §4.7.1, and of `FETCHED`.
+    `on_kept` is told of a subscription that is to be kept over a restart, and whenever it is to be
+    kept differently; `on_ended` when it leaves the tables, before its last NOTIFY. `on_event` is
+    told of what brings them into another state, by the names of RFC 3857 §4.7.1, and of `FETCHED`.
     """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime, send: Send, settings: NotifierSettings) -> None:
         self.settings = settings
-        self.on_begun: Hook = _ignore
-        self.on_refreshed: Hook = _ignore
+        self.on_kept: Hook = _ignore
         self.on_ended: Hook = _ignore
         self.on_event: Callable[[Subscription, str], None] = lambda subscription, event: None
         self._clock = clock
@@ -103,7 +102,7 @@ class Notifier:
         """Have one more subscription, and tell it everything at once."""
         self._table.add(subscription)
         self._log("watching", subscription)
-        self.on_begun(subscription)
+        self.on_kept(subscription)
         self.on_event(subscription, "subscribe")
         self.tell(subscription)
         self._plan(subscription)
@@ -113,7 +112,7 @@ class Notifier:
         subscription.whole = True
         self.tell(subscription)
         self._plan(subscription)
-        self.on_refreshed(subscription)
+        self.on_kept(subscription)
 
     def tell(self, subscription: Subscription) -> None:
         """Send a NOTIFY as soon as it can be, whatever has changed."""
@@ -138,8 +137,39 @@ class Notifier:
         self.on_event(subscription, FETCHED)
 
     def restore(self, subscription: Subscription) -> None:
-        """Have a subscription again that was here before a restart."""
-        self.begin(subscription)
+        """Have a subscription again that was here before a restart, and tell it everything.
+
+        One to what is awaited is told that when it comes.
+        """
+        self._table.add(subscription)
+        self.on_kept(subscription)
+        if not subscription.feed.awaited:
+            self.tell(subscription)
+        self._plan(subscription)
+
+    def awaited_feed(self, package: Package, key: str, uri: str) -> Feed:
+        """The feed of what is not known yet, and will perhaps be: for `restore`."""
+        return self._table.feed(package.name, key) or Feed.of_awaited(package, key, uri)
+
+    def found(self, package: str, key: str, source: Source | None) -> None:
+        """What was awaited has come, or will not: None."""
+        feed = self._table.feed(package, key)
+        if feed is None or not feed.awaited:
+            return
+        feed.awaited, feed.source = False, source
+        for each in list(feed.subscriptions):
+            if source is None:
+                self.end(each, "noresource", "nothing is known of it any more")
+            else:
+                self.tell(each)
+
+    def hold(self) -> None:
+        """Send nothing until `release`: there is no way yet."""
+        self._delivery.held = True
+
+    def release(self) -> None:
+        """Send what is to be sent."""
+        self._delivery.release()
 
     def _remove(self, subscription: Subscription, why: str, event: str) -> None:
         self._table.remove(subscription)
@@ -164,6 +194,7 @@ class Notifier:
         if feed is None:
             return
         feed.add(change if change is not None else feed.package.nothing)
+        feed.awaited = False
         if change is not None:
             feed.source = source
             self._arm(feed)
@@ -184,6 +215,8 @@ class Notifier:
     def _decide(self, subscription: Subscription) -> bool:
         """Ask what a watcher may know; return whether that has changed and is to be told."""
         feed = subscription.feed
+        if feed.awaited:
+            return False  # nothing is told, and who decides knows nothing
         decision = feed.package.decide(feed.key, subscription.watcher)
         if decision is Decision.BLOCK:
             self.end(subscription, "rejected", "not allowed any more")
@@ -197,6 +230,8 @@ class Notifier:
         if was_pending and changed:
             subscription.cause = "approved"
             self.on_event(subscription, "approved")
+        if changed:
+            self.on_kept(subscription)
         return changed
 
     # When.
@@ -278,7 +313,10 @@ class Notifier:
         settings = self.settings
         now = self._clock.seconds()
         subscription.feed.grow_old(now)
-        return subscription.notify(now, settings.partial, settings.max_octets)
+        notify = subscription.notify(now, settings.partial, settings.max_octets)
+        if subscription.holder.dialog.local_cseq > subscription.kept_until:
+            self.on_kept(subscription)
+        return notify
 
     def _done(self, subscription: Subscription, result: Response | Failure) -> None:
         """A NOTIFY has its final response, or could not be sent."""
@@ -337,6 +375,10 @@ class Notifier:
         """
         for each in self._table:
             self.end(each, "deactivated", why)
+        return self.finish()
+
+    def finish(self) -> Deferred[None]:
+        """Done when all that have ended have been told so."""
         self._quiet = Deferred()
         quiet = self._quiet
         self._check_quiet()

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -49,11 +49,30 @@ _FIELDS = ("subject", "display_text", "free_text")
 _LATER = (("Retry-After", "60"),)
 
 
+@frozen
+class KeptTexts:
+    """What there is to keep of a publication over a restart.
+
+    `published` are the texts by their names, `before` what the room had in their place;
+    `expires_at` is in seconds of the epoch.
+    """
+
+    id: str
+    room: str
+    user: Identity
+    etag: str
+    published: Mapping[str, str | None]
+    before: Mapping[str, str | None]
+    expires_at: float
+
+
 @define(eq=False)
 class _Publication:
     room: Room
     user: Identity
+    id: str
     etag: str = ""
+    expires_at: float = 0.0
     before: dict[str, str | None] = field(factory=dict)
     """What the room had in place of what is published."""
     published: dict[str, str | None] = field(factory=dict)
@@ -73,6 +92,10 @@ class Publishing:
         self._clock = clock
         self._room = room
         self._by_etag: dict[str, _Publication] = {}
+        self.on_kept: Callable[[KeptTexts], None] = lambda kept: None
+        """Told what is to be kept over a restart of a publication, whenever that is different."""
+        self.on_ended: Callable[[str], None] = lambda name: None
+        """Told of the id of a publication that is over."""
 
     def __len__(self) -> int:
         return len(self._by_etag)
@@ -110,13 +133,31 @@ class Publishing:
             denied = self._refuses(room)
             if denied is not None:
                 return denied
-            known = _Publication(room, user)
+            known = _Publication(room, user, _new_tag())
         if not lifetime:
             self._end(known)
             return _accepted(request, 0, _new_tag())
         self._apply(known, texts, user)
         self._keep(known, lifetime)
         return _accepted(request, lifetime, known.etag)
+
+    def restore(self, kept: KeptTexts) -> bool:
+        """Have a publication again that was here before a restart; whether there is its room.
+
+        What somebody else has changed since then stays.
+        """
+        room = self._room(kept.room)
+        lasts = kept.expires_at - self._clock.seconds()
+        if room is None or not room.static or lasts <= 0 or self._refuses(room) is not None:
+            return False
+        publication = _Publication(room, kept.user, kept.id)
+        for name, text in kept.published.items():
+            before = kept.before.get(name)
+            if name in _FIELDS and getattr(room, name) == before:
+                publication.before[name], publication.published[name] = before, text
+                setattr(room, name, text)
+        self._hold(publication, kept.etag, lasts)
+        return True
 
     def room_ended(self, key: str) -> None:
         """Forget what was published of a room that is no more."""
@@ -161,10 +202,25 @@ class Publishing:
 
     def _keep(self, publication: _Publication, lifetime: int) -> None:
         """Have it last so long, under a new entity-tag (RFC 3903 §6, step 6)."""
-        self._forget(publication)
-        publication.etag = _new_tag()
-        self._by_etag[publication.etag] = publication
-        publication.timer = self._clock.callLater(lifetime, self._expired, publication)
+        self._drop(publication)
+        self._hold(publication, _new_tag(), lifetime)
+
+    def _hold(self, publication: _Publication, etag: str, lasts: float) -> None:
+        publication.etag = etag
+        publication.expires_at = self._clock.seconds() + lasts
+        self._by_etag[etag] = publication
+        publication.timer = self._clock.callLater(lasts, self._expired, publication)
+        self.on_kept(
+            KeptTexts(
+                publication.id,
+                publication.room.key,
+                publication.user,
+                etag,
+                dict(publication.published),
+                dict(publication.before),
+                publication.expires_at,
+            )
+        )
 
     def _expired(self, publication: _Publication) -> None:
         self.log.info("expired: what was published of {room}", room=visible(publication.room.key))
@@ -179,6 +235,10 @@ class Publishing:
                 setattr(room, name, publication.before[name])
 
     def _forget(self, publication: _Publication) -> None:
+        self._drop(publication)
+        self.on_ended(publication.id)
+
+    def _drop(self, publication: _Publication) -> None:
         self._by_etag.pop(publication.etag, None)
         timer, publication.timer = publication.timer, None
         if timer is not None and timer.active():

@@ -18,6 +18,9 @@ from msrpconf.presence.rates import Rates
 from msrpconf.presence.watching import Decision
 from msrpconf.protocols.sip.message import Request
 
+_NEVER = 2**32
+"""Higher than any CSeq."""
+
 
 class Subscription:
     """A watcher's subscription to what `feed` tells.
@@ -39,6 +42,7 @@ class Subscription:
         "forced",
         "holder",
         "id",
+        "kept_until",
         "last",
         "mark",
         "not_before",
@@ -99,6 +103,8 @@ class Subscription:
         self.sent: deque[float] = deque()
         self.id = secrets.token_hex(8)
         """What its element in watcher information is called (RFC 3858 §3)."""
+        self.kept_until = _NEVER
+        """The CSeq above which it is to be kept again, where it is kept over a restart."""
         self.cause = "subscribe"
         """The event that brought it into its state (RFC 3857 §4.7.1)."""
 
@@ -118,7 +124,7 @@ class Subscription:
     @property
     def has_news(self) -> bool:
         """Whether there is something that the watcher may know and has not been told."""
-        if self.decision not in (Decision.ALLOW, Decision.SUMMARY):
+        if self.feed.awaited or self.decision not in (Decision.ALLOW, Decision.SUMMARY):
             return False
         return self.feed.changes_since(self.mark)
 
@@ -196,6 +202,8 @@ class Subscription:
         return small
 
     def _template(self, partial: bool) -> Template | None:
+        if self.feed.awaited:
+            return None
         ended = self.feed.package.ended
         if self.feed.source is None:
             if ended is None or self.decision not in (Decision.ALLOW, Decision.SUMMARY):

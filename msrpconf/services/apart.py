@@ -238,7 +238,13 @@ class FocusApart(MultiService):
         self.presence: PublishedPresence | None = None
         """Who watches rooms; None where the configuration has no presence agent."""
         if "presence" in config.components:
-            self.presence = PublishedPresence(reactor, self.focus, presence_settings(config))
+            self.presence = PublishedPresence(
+                reactor,
+                self.focus,
+                presence_settings(config),
+                self._database,
+                f"focus {config.dispatcher.name if self.dispatcher else config.focus.name}",
+            )
             self.focus.focus.published = self.presence.states.handle
         self._started = False
         self.management = self._make_management(reactor)
@@ -286,8 +292,13 @@ class FocusApart(MultiService):
             if self.management is not None:
                 self.management.startService()
             if self.presence is not None:
+                yield self.presence.load()
+                if not self.running:
+                    return
                 self.presence.startService()
             yield self.focus.startService()
+            if self.presence is not None:
+                self.presence.opened()
         except Exception:
             yield self.stopService()
             raise

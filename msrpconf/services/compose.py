@@ -117,7 +117,7 @@ class ConferenceService(MultiService):
         policy: WatchPolicy = RoomWatchPolicy(registry)
         if self.documents is not None:
             policy = RuledWatchPolicy(policy, self.documents.rules)
-        return PresenceService(
+        presence = PresenceService(
             reactor,
             self.focus,
             registry,
@@ -126,6 +126,11 @@ class ConferenceService(MultiService):
             presence_settings(self.config),
             registry.rooms.get,
         )
+        if self.static_rooms is not None:
+            # Static rooms are here before it, and others are no more.
+            name = f"server {self.config.server.name}"
+            presence.keep_in(self.static_rooms.database, name, patience=0.0)
+        return presence
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
         config = self.config
@@ -200,10 +205,16 @@ class ConferenceService(MultiService):
             if self.management is not None:
                 # First: health is asked for while the rest starts.
                 self.management.startService()
+            if self.presence is not None:
+                yield self.presence.load()
+                if not self.running:
+                    return
             self.server.startService()
             if self.presence is not None:
                 self.presence.startService()
             yield self.focus.startService()
+            if self.presence is not None:
+                self.presence.opened()
             if self.xcap is not None:
                 self.xcap.startService()
             if self.publisher is not None:

@@ -38,8 +38,11 @@ from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_checks import check_extensions, conference_uri
 from msrpconf.services.notify_sender import NotifySender
+from msrpconf.services.presence_memory import PresenceMemory
 from msrpconf.services.presence_user_agent import is_from_focus
 from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
+from msrpconf.storage.database import Database
+from msrpconf.storage.kept import KeptStore
 
 EVENTS = (CONFERENCE_EVENT, WINFO_EVENT)
 """The event packages that are served."""
@@ -90,23 +93,25 @@ class PresenceAgent:
         self._subscribing = Subscribing(
             clock, self.notifier, packages, participant, settings.lifetimes
         )
-        self._publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
+        self.packages = packages
+        """The event packages, by their names."""
+        self.publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
         self.published: Callable[[Request], Response] | None = None
         """Takes what focuses publish of rooms that are elsewhere; None where none is."""
         states.watch(self._changed)
         policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
 
     def _changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
-        if change is None and self._publishing is not None:
-            self._publishing.room_ended(key)
+        if change is None and self.publishing is not None:
+            self.publishing.room_ended(key)
         self.notifier.changed(CONFERENCE_EVENT, key, info, change)
         if change is None:
             self.watchers.room_ended(key)
 
     def stop(self) -> None:
         """Forget everything; nothing is sent any more."""
-        if self._publishing is not None:
-            self._publishing.stop()
+        if self.publishing is not None:
+            self.publishing.stop()
         self.notifier.close()
         self.watchers.stop()
 
@@ -114,8 +119,8 @@ class PresenceAgent:
         """Have other settings from now on."""
         self.notifier.settings = settings.notifier
         self._subscribing.lifetimes = settings.lifetimes
-        if self._publishing is not None:
-            self._publishing.lifetimes = settings.lifetimes
+        if self.publishing is not None:
+            self.publishing.lifetimes = settings.lifetimes
 
     def request_received(self, transaction: ServerTransaction) -> None:
         """Serve a request of a proxy that is believed."""
@@ -151,9 +156,9 @@ class PresenceAgent:
             return Denied(481, "PUBLISH belongs to no dialog: leave the tag of To out")
         if self.published is not None and is_from_focus(transaction):
             return self.published(request)
-        if self._publishing is None:
+        if self.publishing is None:
             return Denied(403, "The rooms are not here: change the subject in the room")
-        return self._publishing.handle(request, known.key)
+        return self.publishing.handle(request, known.key)
 
     def _subscribe(self, transaction: ServerTransaction, room: SipURI | None) -> Response | Denied:
         request = transaction.request
@@ -193,6 +198,9 @@ class PresenceService(Service):
             lambda uri: locate(reactor, uri, usable=transport.can_reach),
             transport.is_alive,
         )
+        self._states = states
+        self.memory: PresenceMemory | None = None
+        """What is known again after a restart; None for nothing."""
         self.agent = PresenceAgent(
             reactor, endpoint.user_agent, sender, states, policy, participant, settings, room
         )
@@ -206,16 +214,41 @@ class PresenceService(Service):
         """Have other settings from now on, for who comes from then on."""
         self.agent.configure(settings)
 
+    def keep_in(self, database: Database, name: str, patience: float) -> None:
+        """Keep what is known in `database`, under that name: see `PresenceMemory`."""
+        store = KeptStore(database, name, self._reactor)
+        self.memory = PresenceMemory(store, self._reactor, self.agent, self._states, patience)
+
+    @inlineCallbacks
+    def load(self) -> Generator[Deferred[Any], Any, None]:
+        """Read what was kept, before the start. Fails with `DatabaseError`."""
+        if self.memory is not None:
+            yield self.memory.load()
+
     def startService(self) -> None:
-        """Serve what comes to the endpoint from now on."""
+        """Serve what comes to the endpoint from now on; nothing is sent before `opened`."""
         Service.startService(self)
+        self.notifier.hold()
+        if self.memory is not None:
+            self.memory.restore()
         self._endpoint.user_agent.presence_agent = self.agent.request_received
+
+    def opened(self) -> None:
+        """The endpoint's ports are open: tell watchers what there is to tell."""
+        self.notifier.release()
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
-        """Tell all watchers that nobody will tell them any more, before the focus stops."""
+        """Tell all watchers that nobody will tell them any more, before the endpoint stops.
+
+        Those who are remembered are told by who starts next.
+        """
         Service.stopService(self)
-        quiet = self.notifier.stop("the server is shutting down")
+        if self.memory is None:
+            quiet = self.notifier.stop("the server is shutting down")
+        else:
+            quiet = self.notifier.finish()
+            yield self.memory.stop()
         yield quiet.addTimeout(STOP_TIMEOUT, self._reactor, onTimeoutCancel=lambda _, __: None)
         self.agent.stop()
 

@@ -46,7 +46,13 @@ class PresenceApart(MultiService):
         url = config.database_url
         self._database = None if url is None else Database(url, reactor)
         user_agent.authentication = authentication_of(config, reactor, self._database)
-        self.presence = PublishedPresence(reactor, self.endpoint, presence_settings(config))
+        self.presence = PublishedPresence(
+            reactor,
+            self.endpoint,
+            presence_settings(config),
+            self._database,
+            f"presence {config.presence.name}",
+        )
 
     @property
     def listening(self) -> list[str]:
@@ -63,17 +69,19 @@ class PresenceApart(MultiService):
         try:
             if self._database is not None:
                 yield self._database.start()
-                if not self.running:
-                    return  # stopped meanwhile
+            yield self.presence.load()
+            if not self.running:
+                return  # stopped meanwhile
             self.presence.startService()
             yield self.endpoint.startService()
+            self.presence.opened()
         except Exception:
             yield self.stopService()
             raise
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
-        """Tell watchers, then close the ports."""
+        """Tell watchers, unless they are remembered, then close the ports."""
         self.running = 0
         self.endpoint.refuse_new()
         yield self.presence.stopService()

@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 from msrpconf.conference.static import MAX_LINE, MAX_TEXT, MAX_URI
 from msrpconf.storage.errors import DatabaseError
 
-VERSION = 4
+VERSION = 5
 """Of the tables as they are here."""
 
 MAX_SETTINGS = 65535
@@ -52,6 +52,9 @@ MAX_OCTETS = 16777215
 
 MAX_DOCUMENT = 65535
 """Octets of a document in the table `xcap`: what Kamailio's has with MySQL."""
+
+MAX_KEPT = 16777215
+"""Octets of one thing that a presence agent keeps."""
 
 _LOCK = 0x6D737270  # "msrp": nobody else's, we hope
 
@@ -193,6 +196,18 @@ beats = Table(
 )
 """Numbers that are counted up while a server, or a dispatcher, is there."""
 
+kept = Table(
+    "msrpconf_kept",
+    metadata,
+    Column("agent", _key(), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("id", _key(64), primary_key=True),
+    Column("expires", Double, nullable=False),
+    Column("content", LargeBinary(MAX_KEPT), nullable=False),
+    **_OPTIONS,
+)
+"""What presence agents keep over a restart, each by its name: subscriptions and publications."""
+
 _SHARED = ((xcap, 4), (subscriber, 7))
 """Kamailio's tables, each with its version."""
 
@@ -213,7 +228,11 @@ def _add_claims(connection: Connection) -> None:
     beats.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Sequence[Migration] = (_add_xcap, _add_subscriber, _add_claims)
+def _add_kept(connection: Connection) -> None:
+    kept.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Migration] = (_add_xcap, _add_subscriber, _add_claims, _add_kept)
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
 
 
