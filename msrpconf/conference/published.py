@@ -253,7 +253,7 @@ class PublishedStates:
             document = self._document(request, key)
             if isinstance(document, Denied):
                 return document
-            publisher = _publisher(request) if known is None else known.publisher
+            publisher = _publisher(request)
             if document.state == "deleted":
                 if known is not None:
                     self._end(key, known)
@@ -261,6 +261,9 @@ class PublishedStates:
             if key not in self._conferences and len(self) >= self.settings.max_conferences:
                 why = f"{len(self)} conferences are published here already"
                 return Denied(503, why, (("Retry-After", "60"),))
+            if known is not None and known.publisher != publisher:
+                # A room has moved, and its publication with it.
+                self._rename(key, known, publisher)
             known = self._publication(key, publisher, document, request.body)
         elif known is None:
             return Denied(400, f"A publication begins with a body of {CONFERENCE_INFO}")
@@ -343,6 +346,16 @@ class PublishedStates:
         _cancel(publication)
         del self._conferences[key].publications[publication.publisher]
         self.on_kept(key, publication.publisher)
+
+    def _rename(self, key: str, publication: Publication, publisher: str) -> None:
+        publications = self._conferences[key].publications
+        former, publication.publisher = publication.publisher, publisher
+        del publications[former]
+        replaced = publications.get(publisher)
+        if replaced is not None:
+            _cancel(replaced)
+        publications[publisher] = publication
+        self.on_kept(key, former)
 
     def _end(self, key: str, publication: Publication) -> None:
         self._forget(key, publication)

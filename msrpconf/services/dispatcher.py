@@ -240,7 +240,7 @@ class DispatcherService(Service):
         )
         self.given_up += 1
         self._lost(name, lost, states)
-        self._publications.server_gone(name)
+        self._publications.server_gone(name, self.moves_rooms)
         if all(end.name != name for end in self.ends):
             self.tables.drop(name)
 
@@ -332,7 +332,7 @@ class DispatcherService(Service):
         else:
             self._goodbyes.say(lost)  # it has ended them
         ended = {each.room for each in missing} - entry.rooms.keys()
-        self._publications.rooms_lost(entry.name, ended, link)
+        self._publications.rooms_lost(entry.name, ended, link, self.moves_rooms)
         for dialog_id, record in left.items():
             if dialog_id in entry.dialogs:
                 self._farewell(link, record)

@@ -3,7 +3,8 @@
     server --PUBLISH--> dispatcher --> presence agent       its entity-tag is remembered
     the server is given up: PUBLISH with nobody in it, PUBLISH, Expires: 0 --> presence agent
 
-The agent would else tell watchers only when the publication expires.
+The agent would else tell watchers only when the publication expires. Where rooms go on at another
+server, what that publishes takes the place of what the lost one had: watchers notice nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from twisted.internet.defer import (
     inlineCallbacks,
     maybeDeferred,
 )
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -46,6 +47,9 @@ TRIES = 3
 
 RETRY = 2.0
 """Seconds from one time to the next."""
+
+MOVING = 10.0
+"""Seconds that a room has to go on at another server."""
 
 _VERSION = re.compile(rb'<conference-info[^>]*\sversion="([0-9]{1,10})"')
 _HEAD = 2048
@@ -80,27 +84,68 @@ class Publications:
         self._published: dict[str, dict[str, _Published]] = {}
         self._budget = LineBudget(clock)
         self._sending = DeferredSemaphore(AT_ONCE)
+        self._moving: dict[str, tuple[str, _Published]] = {}
+        self._timers: set[IDelayedCall] = set()
         self._under_way: dict[Deferred[Any], None] = {}
 
     def publish(self, server: str, link: object, request: Request) -> Deferred[Response]:
         """Pass on what a server publishes."""
-        return self._ask(request).addCallback(self._answered, server, link, request)
+        moved = None
+        if request.body and "SIP-If-Match" not in request.headers:
+            moved = self._moving.pop(request.uri.key, None)
+        if moved is None:
+            answer = self._ask(request)
+        else:
+            adopting = request.copy()
+            adopting.headers.add("SIP-If-Match", moved[1].etag)
+            answer = self._ask(adopting).addCallback(self._adopted, request)
+        return answer.addCallback(self._answered, server, link, request)
 
-    def server_gone(self, server: str) -> None:
-        """A server is given up: nothing that it has published holds any more."""
-        self._take_back(server, list(self._published.pop(server, {}).values()))
+    def _adopted(self, answer: Response, request: Request) -> Response | Deferred[Response]:
+        """The agent has what the lost server published, or it has to be published anew."""
+        return self._ask(request) if answer.status == 412 else answer
 
-    def rooms_lost(self, server: str, rooms: Collection[str], link: object) -> None:
+    def server_gone(self, server: str, moving: bool) -> None:
+        """A server is given up: nothing that it has published holds any more.
+
+        If its rooms are `moving`, that is so only if they do not go on elsewhere.
+        """
+        self._lost(server, self._published.pop(server, {}), moving)
+
+    def rooms_lost(self, server: str, rooms: Collection[str], link: object, moving: bool) -> None:
         """A server has come back by `link` without these rooms, which are given by their keys.
 
-        What it has published since then is true.
+        What it has published since then is true. See `server_gone`.
         """
         published = self._published.get(server, {})
         lost = [key for key in rooms if key in published and published[key].link is not link]
-        self._take_back(server, [published.pop(key) for key in lost])
+        self._lost(server, {key: published.pop(key) for key in lost}, moving)
+
+    def _lost(self, server: str, lost: dict[str, _Published], moving: bool) -> None:
+        if not (moving and lost):
+            self._take_back(server, lost.values())
+            return
+        for key, each in lost.items():
+            before = self._moving.pop(key, None)
+            if before is not None:
+                self._take_back(before[0], [before[1]])
+            self._moving[key] = server, each
+        timer: IDelayedCall = self._clock.callLater(
+            MOVING, lambda: self._not_moved(timer, server, lost)
+        )
+        self._timers.add(timer)
+
+    def _not_moved(self, timer: IDelayedCall, server: str, lost: dict[str, _Published]) -> None:
+        self._timers.discard(timer)
+        waiting = [key for key, each in lost.items() if self._moving.get(key) == (server, each)]
+        self._take_back(server, [self._moving.pop(key)[1] for key in waiting])
 
     def stop(self) -> None:
         """Say no more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._moving.clear()
         # Those that wait first: else each that ends would let the next one begin.
         for each in reversed(list(self._under_way)):
             each.cancel()

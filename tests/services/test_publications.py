@@ -11,6 +11,7 @@ from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services import publications
 from tests.documents import read, users
 from tests.services.test_dispatching import GRACE, ROOM, DispatchTestCase, Server
+from tests.services.test_moving import PEOPLE, MovingTestCase
 
 
 class TakingBackTests(DispatchTestCase):
@@ -118,7 +119,7 @@ class TakingBackTests(DispatchTestCase):
         self.join()
         self.seconds(1.0)
         before = self.dispatcher._publications._published["east"][ROOM]
-        self.dispatcher._publications.rooms_lost("east", {ROOM}, before.link)
+        self.dispatcher._publications.rooms_lost("east", {ROOM}, before.link, False)
         self.assertEqual((self.ended, self.published()), ([], 1))
 
     def test_rooms_that_have_ended_are_not_told_of_again(self) -> None:
@@ -194,3 +195,79 @@ class TakingBackTests(DispatchTestCase):
         # The agent has taken what the server said before it died.
         answer.callback(self.states.handle(request))
         self.assertEqual((self.ended, self.published()), ([ROOM], 0))
+
+
+class GoingOnTests(MovingTestCase):
+    """Rooms of a server that is lost go on at another; so does what was published of them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.states = PublishedStates(self.clock)
+        self.addCleanup(self.states.stop)
+        self.answered: list[int] = []
+        self.seen: list[list[str]] = []
+        for server in self.servers.values():
+            control = server.control
+            publisher = Publisher(
+                server.registry,
+                server.registry.conferences,
+                self.clock,
+                control.send,
+                control.new_tag,
+            )
+            self.addCleanup(publisher.stop)
+            publisher.start()
+        self.seconds(1.0)
+        self.states.watch(lambda *_: self.seen.append(self.people()))
+
+    def to_focus(self, request: Request) -> Response | Deferred[Response]:
+        if request.method != "PUBLISH":
+            return super().to_focus(request)
+        answer = self.states.handle(request)
+        self.answered.append(answer.status)
+        return answer
+
+    def people(self) -> list[str]:
+        found = self.states.find(ROOM)
+        return [] if found is None else sorted(users(read(found.full(1))))
+
+    def test_watchers_notice_nothing(self) -> None:
+        everybody = [f"sip:{name}@example.com" for name in PEOPLE]
+        self.assertEqual(self.people(), everybody)
+        self.lose()
+        self.seconds(publications.MOVING + 1)
+        self.assertEqual(self.people(), everybody)
+        # At no time was somebody not there.
+        for people in self.seen:
+            self.assertEqual(people, everybody)
+        self.assertEqual(set(self.answered), {200})
+        # It is the other's publication now.
+        self.assertIsNone(self.states.kept(ROOM, self.lost))
+        self.assertIsNotNone(self.states.kept(ROOM, self.other))
+        self.assertEqual(self.dispatcher._publications._moving, {})
+
+    def test_the_agent_has_forgotten(self) -> None:
+        self.states.stop()
+        self.lose()
+        self.seconds(2.0)
+        self.assertIn(412, self.answered)
+        self.assertEqual(len(self.people()), 3)
+
+    def test_nobody_goes_on(self) -> None:
+        ended: list[str] = []
+        self.states.watch(lambda key, _, change: ended.append(key) if change is None else None)
+        self.cables[self.other].break_()
+        self.cables[self.lost].break_()
+        self.seconds(GRACE)
+        self.assertEqual(ended, [])
+        self.seconds(publications.MOVING)
+        self.assertEqual(ended, [ROOM])
+        self.assertEqual(self.people(), [])
+
+    def test_the_dispatcher_stops_meanwhile(self) -> None:
+        self.cables[self.other].break_()
+        self.lose()
+        self.successResultOf(self.dispatcher.stopService())
+        told = len(self.answered)
+        self.seconds(publications.MOVING)
+        self.assertEqual(len(self.answered), told)
