@@ -70,6 +70,10 @@ class Notifier:
         """NOTIFYs that were sent: for metrics."""
         return self._delivery.sent
 
+    def by_package(self) -> dict[str, int]:
+        """How many subscriptions there are in each event package that has some."""
+        return self._table.by_package()
+
     # Which there are.
 
     def find(self, dialog: DialogId, event: str) -> Subscription | None:

@@ -17,6 +17,7 @@ from msrpconf.presence.feed import MAX_VERSION, Feed, Template
 from msrpconf.presence.rates import Rates
 from msrpconf.presence.watching import Decision
 from msrpconf.protocols.sip.message import Request
+from msrpconf.protocols.watcher_info import WatcherElement
 
 _NEVER = 2**32
 """Higher than any CSeq."""
@@ -35,6 +36,7 @@ class Subscription:
         "contact",
         "decision",
         "due",
+        "element",
         "ending",
         "event",
         "expires_at",
@@ -107,6 +109,8 @@ class Subscription:
         """The CSeq above which it is to be kept again, where it is kept over a restart."""
         self.cause = "subscribe"
         """The event that brought it into its state (RFC 3857 §4.7.1)."""
+        self.element: tuple[bool, WatcherElement] | None = None
+        """The element in watcher information, and whether it is that of a pending one."""
 
     def __repr__(self) -> str:
         return f"<Subscription of {self.watcher} to {self.feed.key}>"

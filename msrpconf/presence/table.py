@@ -51,6 +51,13 @@ class SubscriptionTable:
         """The feed of what is watched, for a subscription that is about to begin."""
         return self._feeds.get((package.name, key)) or Feed(package, key, source)
 
+    def by_package(self) -> dict[str, int]:
+        """How many there are in each event package; those without any are left out."""
+        found: Counter[str] = Counter()
+        for (package, _), feed in self._feeds.items():
+            found[package] += len(feed.subscriptions)
+        return found
+
     def refuses(
         self, package: str, key: str, watcher: Identity, settings: NotifierSettings
     ) -> Denied | None:

@@ -26,7 +26,13 @@ from msrpconf.presence.notifier import FETCHED, Notifier
 from msrpconf.presence.subscription import Subscription
 from msrpconf.presence.waiting import Waiting, WaitingList
 from msrpconf.presence.watching import CONFERENCE_EVENT, Decision, Package, WatchPolicy
-from msrpconf.protocols.watcher_info import WATCHER_INFO, Watcher, document, watcher_element
+from msrpconf.protocols.watcher_info import (
+    WATCHER_INFO,
+    Watcher,
+    WatcherElement,
+    document,
+    watcher_element,
+)
 
 WINFO_EVENT = f"{CONFERENCE_EVENT}.winfo"
 """The event package of who watches (RFC 3857 §4.1)."""
@@ -74,27 +80,26 @@ class RoomWatchers:
 
     def full(self, version: int) -> bytes:
         """See `Source`."""
-        return self._document("full", version, self._infos.watchers(self._key))
+        return self._document("full", version, self._infos.elements(self._key))
 
     def partial(self, change: WatchersChange, version: int) -> bytes:
         """See `Source`: whole watchers, whatever has changed of them."""
-        return self._document("partial", version, self._infos.described(change.entries.values()))
+        watchers = self._infos.described(change.entries.values())
+        return self._document("partial", version, map(watcher_element, watchers))
 
     def summary(self, version: int) -> bytes:
         """See `Source`: those about whom there is something to decide, as many as are short."""
         elements: list[bytes] = []
         size = 0
-        waiting = (each for each in self._infos.watchers(self._key) if each.status in _UNDECIDED)
-        for each in sorted(waiting, key=lambda each: each.duration or 0, reverse=True):
+        for each in self._infos.undecided(self._key):
             element = watcher_element(each)
             size += len(element)
             if size > SUMMARY_OCTETS:
                 break
             elements.append(element)
-        return document(self.uri, CONFERENCE_EVENT, "full", version, elements)
+        return self._document("full", version, elements)
 
-    def _document(self, state: str, version: int, watchers: Iterable[Watcher]) -> bytes:
-        elements = map(watcher_element, watchers)
+    def _document(self, state: str, version: int, elements: Iterable[bytes]) -> bytes:
         return document(self.uri, CONFERENCE_EVENT, state, version, elements)
 
 
@@ -133,18 +138,43 @@ class WatcherInfos:
         )
         """The event package, for who answers SUBSCRIBE."""
 
-    def watchers(self, key: str) -> list[Watcher]:
-        """Who watches the room of that key, or asks to: those that wait first."""
-        return list(self.described(self._entries(key)))
+    def undecided(self, key: str) -> Iterator[Watcher]:
+        """Those about whom there is something to decide, who has waited longest first."""
+        entries = [
+            each
+            for each in self._entries(key)
+            if isinstance(each, Waiting) or (isinstance(each, Subscription) and each.pending)
+        ]
+        entries.sort(key=lambda each: each.began)
+        return self.described(entries)
 
     def identified(self, key: str) -> list[tuple[Identity, Watcher]]:
-        """The same, with who they are: for the operator, from whom nobody is hidden."""
+        """Who watches the room of that key, or asks to, those that wait first; and who they are.
+
+        That is for the operator, from whom nobody is hidden.
+        """
         entries = self._entries(key)
         identities = (each.watcher for each in entries)
         return list(zip(identities, self.described(entries), strict=True))
 
-    def _entries(self, key: str) -> list[Entry]:
+    def elements(self, key: str) -> Iterator[bytes]:
+        """The elements of all of them; of each subscription it is made once for its state."""
+        yield from map(watcher_element, self.described(self._waiting.of(key)))
+        now = self._clock.seconds()
+        for each in self._notifier.of(CONFERENCE_EVENT, key):
+            kept = each.element
+            if kept is None or kept[0] != each.pending:
+                (watcher,) = self.described((each,))
+                kept = each.element = each.pending, WatcherElement.of(watcher)
+            yield kept[1].at(round(now - each.began), round(each.expires_at - now))
+
+    def _entries(self, key: str) -> list[Subscription | Waiting]:
         return [*self._waiting.of(key), *self._notifier.of(CONFERENCE_EVENT, key)]
+
+    @property
+    def waiting(self) -> int:
+        """How many wait, of all rooms."""
+        return len(self._waiting)
 
     def described(self, entries: Iterable[Entry]) -> Iterator[Watcher]:
         """What is told of watchers now."""
@@ -254,6 +284,3 @@ class WatcherInfos:
         source = self._notifier.source(WINFO_EVENT, key)
         if source is not None:
             self._notifier.changed(WINFO_EVENT, key, source, change)
-
-
-_UNDECIDED = frozenset(("pending", "waiting"))

@@ -44,16 +44,35 @@ class Watcher:
     expiration: int | None = None
 
 
+@frozen
+class WatcherElement:
+    """One watcher without what passes with time, for who tells of the same one again."""
+
+    head: bytes
+    tail: bytes
+
+    @classmethod
+    def of(cls, watcher: Watcher) -> WatcherElement:
+        """That of a watcher, whatever its times are."""
+        name = watcher.display_name
+        shown = "" if name is None else f' display-name="{escaped(name)}"'
+        head = (
+            f'<watcher id="{escaped(watcher.id)}" status="{watcher.status}"'
+            f' event="{watcher.event}"{shown}'
+        )
+        return cls(head.encode(), f">{escaped_uri(watcher.uri)}</watcher>\n".encode())
+
+    def at(self, duration: int | None, expiration: int | None) -> bytes:
+        """All of it, with its times: see `Watcher`."""
+        times = b"" if duration is None else b' duration-subscribed="%d"' % max(0, duration)
+        if expiration is not None:
+            times += b' expiration="%d"' % max(0, expiration)
+        return b"".join((self.head, times, self.tail))
+
+
 def watcher_element(watcher: Watcher) -> bytes:
     """All of one watcher."""
-    name, duration, expiration = watcher.display_name, watcher.duration, watcher.expiration
-    attributes = (
-        f' id="{escaped(watcher.id)}" status="{watcher.status}" event="{watcher.event}"',
-        "" if name is None else f' display-name="{escaped(name)}"',
-        "" if duration is None else f' duration-subscribed="{max(0, duration)}"',
-        "" if expiration is None else f' expiration="{max(0, expiration)}"',
-    )
-    return f"<watcher{''.join(attributes)}>{escaped_uri(watcher.uri)}</watcher>\n".encode()
+    return WatcherElement.of(watcher).at(watcher.duration, watcher.expiration)
 
 
 def document(

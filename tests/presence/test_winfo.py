@@ -130,6 +130,7 @@ class ToldTests(WinfoTestCase):
         self.decide(Decision.ALLOW)
         self.assertEqual(self.news(), ["partial:", "bob active by approved"])
         self.assertEqual(set(self.table.rows), {name})
+        self.assertEqual(self.fresh(), ["bob active by approved"])
         bob.subscribe(expires=0)
         self.assertEqual(self.news(), ["partial:", "bob terminated by timeout"])
         self.assertEqual(self.fresh(), [])
@@ -212,6 +213,23 @@ class ToldTests(WinfoTestCase):
         self.news()
         alice.subscribe(event=WINFO_EVENT)
         self.assertEqual(self.news(), ["full:", "bob pending by subscribe"])
+
+    def test_beside_the_room_in_one_dialog(self) -> None:
+        """An owner who watches the room is one of its watchers."""
+        self.decide(Decision.ALLOW, "alice")
+        alice = Watcher(self, "alice")
+        alice.subscribe()
+        self.assertEqual(alice.subscribe(event=WINFO_EVENT).status, 200)
+        self.assertEqual(self.news(), ["full:", "alice active by subscribe"])
+        self.assertEqual(self.notifier.by_package(), {"conference": 1, "conference.winfo": 1})
+        self.happens("a")
+        self.seconds(2)
+        ((notify, _, _),) = self.sent
+        self.assertEqual(notify.headers.get("Event"), "conference")
+        self.sent = []
+        alice.subscribe(expires=0)
+        self.assertEqual(self.news(), ["partial:", "alice terminated by timeout"])
+        self.assertEqual(self.notifier.by_package(), {"conference.winfo": 1})
 
     def test_asked_once(self) -> None:
         Watcher(self).subscribe()

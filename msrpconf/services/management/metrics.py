@@ -16,6 +16,7 @@ from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management.families import counter, counters, gauge, gauges
 from msrpconf.services.management.link_metrics import server_link_metrics
 from msrpconf.services.management.parts import Parts
+from msrpconf.services.presence import EVENTS
 
 _CLASSES = ("2xx", "3xx", "4xx", "5xx", "6xx", "other")
 
@@ -55,6 +56,7 @@ class ServerCollector(Collector):
         yield from self._participants()
         yield from self._messages()
         yield from sip_metrics(self._parts.focus)
+        yield from self._watchers()
         yield from self._database()
         if self._parts.links is not None:
             yield from server_link_metrics(self._parts.links)
@@ -125,6 +127,17 @@ class ServerCollector(Collector):
         yield counter("msrp_refused", "MSRP requests not served", traffic.refused)
         yield gauge("msrp_connections", "MSRP connections", len(parts.msrp.connections))
         yield gauge("msrp_sessions", "MSRP sessions", len(parts.registry.sessions))
+
+    def _watchers(self) -> Iterable[Metric]:
+        presence = self._parts.presence
+        if presence is None:
+            return
+        notifier = presence.notifier
+        found = {**dict.fromkeys(EVENTS, 0), **notifier.by_package()}
+        yield gauges("subscriptions", "Subscriptions, by event package", "package", found)
+        waiting = presence.agent.watchers.waiting
+        yield gauge("watchers_waiting", "Who asked to watch and went undecided", waiting)
+        yield counter("notifies", "NOTIFYs sent to watchers", notifier.notified)
 
     def _database(self) -> Iterable[Metric]:
         static = self._parts.static_rooms

@@ -26,8 +26,10 @@ class WatcherTests(ManagementTestCase):
 
     def watched(self) -> None:
         """Have a presence agent here, which tells what is in `found`."""
-        watchers = SimpleNamespace(identified=lambda key: self.found)
-        presence: Any = SimpleNamespace(agent=SimpleNamespace(watchers=watchers))
+        watchers = SimpleNamespace(identified=lambda key: self.found, waiting=4)
+        notifier = SimpleNamespace(by_package=lambda: {"conference": 3}, notified=7)
+        agent = SimpleNamespace(watchers=watchers)
+        presence: Any = SimpleNamespace(agent=agent, notifier=notifier)
         self.parts = evolve(self.parts, presence=presence)
         router = Router(Guard(self.token, self.local), functions(self.parts, False))
         self.factory = ManagementFactory(router, self.clock)
@@ -71,6 +73,18 @@ class WatcherTests(ManagementTestCase):
         self.assertEqual([each["id"] for each in page["watchers"]], ["b0", "b1", "b2"])
         self.assertEqual((page["next"], page["watchers"][0]["expires_in"]), (None, 60))
         self.refused(self.ask("GET", f"{WATCHERS}?after=x"), 400, "they watch no more")
+
+    def test_metrics(self) -> None:
+        self.assertNotIn(b"msrpconf_subscriptions", self.ask("GET", "/metrics").body)
+        self.watched()
+        text = self.ask("GET", "/metrics").body.decode()
+        for line in (
+            'msrpconf_subscriptions{package="conference"} 3.0',
+            'msrpconf_subscriptions{package="conference.winfo"} 0.0',
+            "msrpconf_watchers_waiting 4.0",
+            "msrpconf_notifies_total 7.0",
+        ):
+            self.assertIn(line, text)
 
     def test_no_such_room(self) -> None:
         self.refused(self.ask("GET", "/v1/rooms/a@b/watchers"), 404, "there is no room")
