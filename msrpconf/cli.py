@@ -19,6 +19,7 @@ from msrpconf.commands.server import server
 from msrpconf.commands.serving import drain, reload, status, undrain
 from msrpconf.commands.top import top
 from msrpconf.commands.user import user
+from msrpconf.commands.watch import watch
 from msrpconf.commands.watchers import allow_watcher, block_watcher, watchers
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for _command in (chat, send, put, get, demo, pki):
+for _command in (chat, send, put, get, watch, demo, pki):
     main.add_command(_command)
 for _command in (watchers, allow_watcher, block_watcher):
     room.add_command(_command)

@@ -18,6 +18,7 @@ from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
 from msrpconf.client.files import Progress, fetch_file, send_file
 from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import Referrals
+from msrpconf.client.room_events import RoomEvent
 from msrpconf.client.roster import Roster
 from msrpconf.client.watching import OnEvents, Watch, WatchError
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
@@ -43,6 +44,9 @@ TEXT = "text/plain; charset=utf-8"
 
 NICKNAME = "nickname"
 PRIVATE_MESSAGES = "private-messages"
+
+REWATCH = 2.0
+"""Seconds from the end of a room that is told until one who is still in it watches it again."""
 
 OnMessage = Callable[[Message], None]
 OnTyping = Callable[[Person, bool], None]
@@ -101,6 +105,7 @@ class Chat:
         self.features: frozenset[str] = frozenset()
         self.watching: Watch | None = None
         self._unwatched: Deferred[None] = succeed(None)
+        self._rewatch: IDelayedCall | None = None
         self._agent = agent
         self._goodbye: IDelayedCall | None = None
         self.is_following = False
@@ -222,11 +227,22 @@ class Chat:
         That the room tells nobody is no failure: `Watch.error` says it.
         """
         if self.watching is None:
-            on_events = self.listener.on_events
-            self.watching = Watch(self._agent, room_uri(self.address), self.via, on_events)
+            room = room_uri(self.address)
+            self.watching = Watch(self._agent, room, self.via, self._happened)
             self.watching.begun.addErrback(lambda failure: failure.trap(WatchError) and None)
             self.watching.begin()
         return self.watching
+
+    def _happened(self, watch: Watch, events: list[RoomEvent]) -> None:
+        if watch.error is not None and watch.error.status == 410:
+            # While we are in it, the room is at another server, which tells of it anew.
+            self._rewatch = self._agent.clock.callLater(REWATCH, self._watch_again)
+        if self.listener.on_events is not None:
+            self.listener.on_events(watch, events)
+
+    def _watch_again(self) -> None:
+        self.watching = None
+        self.watch()
 
     @property
     def roster(self) -> Roster:
@@ -352,6 +368,8 @@ class Chat:
         self._composer.said()
         self._typists.close()
         self._referrals.close()
+        if self._rewatch is not None and self._rewatch.active():
+            self._rewatch.cancel()
         if self.watching is not None:
             self._unwatched = self.watching.stop()
         self._agent.forget(self)

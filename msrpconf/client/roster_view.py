@@ -1,6 +1,6 @@
 """A roster as people read it: in a list, in a panel beside the talk, in a sentence.
 
-All that others have written is made visible in `Rendering`, or here.
+All that others have written is made visible here, and where people's names are made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from prompt_toolkit.utils import get_cwidth
 
 from msrpconf.client.message import Person, identity
-from msrpconf.client.rendering import Fragments, Rendering
+from msrpconf.client.rendering import Fragments
 from msrpconf.client.room_events import (
     Happening,
     RoomEvent,
@@ -53,18 +53,18 @@ def person(user: User) -> Person:
 
 
 class RosterView:
-    """The roster of one room, in the names that `view` has for people; `me` is our own URI.
+    """The roster of one room, where people are called what `call` gives, which is fit to be shown.
 
-    `now` gives the local time.
+    `me` is our own URI, `now` gives the local time.
     """
 
     def __init__(
         self,
-        view: Rendering,
+        call: Callable[[Person], str],
         me: str,
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
-        self._view = view
+        self._call = call
         self._me = identity(me)
         self._now = now
 
@@ -180,7 +180,7 @@ class RosterView:
         if event.what is Happening.NOT_COMING:
             return f"{name} does not come" + (" (busy)" if event.how == "busy" else _why(event))
         if event.what is Happening.NAMED:
-            before = self._view.label(Person(event.user.entity, event.text))
+            before = self._call(Person(event.user.entity, event.text or None))
             return f"{before} is now {name}"
         if event.what is Happening.ROLE:
             return f"{name} is now {', '.join(map(_cut, event.user.roles)) or 'without a role'}"
@@ -188,10 +188,10 @@ class RosterView:
 
     def label(self, user: User) -> str:
         """What somebody is called on the screen."""
-        return self._view.label(person(user))
+        return self._call(person(user))
 
     def _label(self, uri: str) -> str:
-        return "you" if identity(uri) == self._me else self._view.label(Person(uri))
+        return "you" if identity(uri) == self._me else self._call(Person(uri))
 
 
 _ROOM = {

@@ -53,7 +53,7 @@ class Stay:
         self.nickname = ""
         self.view = Rendering(room, user, name)
         self.people = People(user)
-        self.roster_view = RosterView(self.view, user)
+        self.roster_view = RosterView(self.view.label, user)
         self._watch: Watch | None = None
         self._lines = RosterLines(self.roster_view, user, seconds)
         self._console = console

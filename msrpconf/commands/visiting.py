@@ -12,9 +12,10 @@ import click
 from attrs import field, frozen
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
-from msrpconf.client import Chat, JoinError, UserAgent
+from msrpconf.client import Chat, JoinError, UserAgent, Watch, WatchError
 from msrpconf.client.invited import OnInvited
 from msrpconf.client.registration import RegisterError
+from msrpconf.client.watching import OnEvents
 from msrpconf.programs import program
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
@@ -36,39 +37,55 @@ LEAVE_TIMEOUT = 3.0
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_ROOM = click.argument("room")
+_USER = click.option(
+    "--as",
+    "user",
+    metavar="USER",
+    help="Who you are: alice, or sip:alice@example.com. Without a domain it is the "
+    "room's; without this option you are who has logged in.",
+)
+_NAME = click.option("--name", metavar="NAME", help="The name that others see.")
+_LISTEN = click.option(
+    "--listen", metavar="udp:HOST:PORT", help="Where others reach you, to invite you."
+)
+_PASSWORD = click.option(
+    "--password",
+    envvar="MSRPCONF_PASSWORD",
+    help="What the proxy or the room is told that asks for a password; better in the "
+    "environment, as MSRPCONF_PASSWORD.",
+)
+_PROXY = click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to.")
+
+
 def visit_options(command: F) -> F:
     """Adds the argument ROOM and the options that say who enters it, and how: see `Visit.of`."""
     for add in (
         click.option(
             "--trace", metavar="sip,msrp", default="", help="Show what goes over the wire."
         ),
-        click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to."),
-        click.option(
-            "--password",
-            envvar="MSRPCONF_PASSWORD",
-            help="What the proxy or the room is told that asks for a password; better in the "
-            "environment, as MSRPCONF_PASSWORD.",
-        ),
+        _PROXY,
+        _PASSWORD,
         click.option(
             "--register", is_flag=True, help="Be registered with the proxy, to be invited by it."
         ),
-        click.option(
-            "--listen", metavar="udp:HOST:PORT", help="Where others reach you, to invite you."
-        ),
+        _LISTEN,
         click.option("--tls", is_flag=True, help="Have messages and files go over TLS."),
         click.option(
             "--plain", is_flag=True, help="Be a simple client: text/plain without message/cpim."
         ),
-        click.option("--name", metavar="NAME", help="The name that others see."),
-        click.option(
-            "--as",
-            "user",
-            metavar="USER",
-            help="Who you are: alice, or sip:alice@example.com. Without a domain it is the "
-            "room's; without this option you are who has logged in.",
-        ),
-        click.argument("room"),
+        _NAME,
+        _USER,
+        _ROOM,
     ):
+        command = add(command)
+    return command
+
+
+def watch_options(command: F) -> F:
+    """The same, for who does not enter the room, and only watches it."""
+    trace = click.option("--trace", metavar="sip", default="", help="Show what goes over the wire.")
+    for add in (trace, _PROXY, _PASSWORD, _NAME, _USER, _ROOM):
         command = add(command)
     return command
 
@@ -93,10 +110,10 @@ class Visit:
         cls,
         room: str,
         user: str | None,
-        name: str | None,
-        proxy: str | None,
-        plain: bool,
-        trace: str,
+        name: str | None = None,
+        proxy: str | None = None,
+        plain: bool = False,
+        trace: str = "",
         tls: bool = False,
         listen: str | None = None,
         password: str | None = None,
@@ -167,7 +184,25 @@ class Visitor:
     @inlineCallbacks
     def join(self, room: str, **listening: Any) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
-        address = yield self._find()
+        address = yield self._begin()
+        assert self._agent is not None
+        joining = self._agent.join(room, tls=self.tls, via=address, **listening)
+        chat: Chat = yield self._answered(joining, room, address)
+        return chat
+
+    @inlineCallbacks
+    def watch(self, on_events: OnEvents) -> Generator[Deferred[Any], Any, Watch]:
+        """See `UserAgent.watch`."""
+        address = yield self._begin()
+        assert self._agent is not None
+        watching = self._agent.watch(self.room, via=address, on_events=on_events)
+        watch: Watch = yield self._answered(watching, self.room, address)
+        return watch
+
+    @inlineCallbacks
+    def _begin(self) -> Generator[Deferred[Any], Any, Address]:
+        """Make the user agent; give where its requests go."""
+        address: Address = yield self._find()
         visit = self.visit
         self._agent = UserAgent(
             self._reactor,
@@ -183,11 +218,17 @@ class Visitor:
         )
         if visit.register:
             yield self._register(self._agent)
-        joining = self._agent.join(room, tls=self.tls, via=address, **listening)
-        joining.addTimeout(JOIN_TIMEOUT, self._reactor)
+        return address
+
+    @inlineCallbacks
+    def _answered(
+        self, asking: Deferred[Any], room: str, address: Address
+    ) -> Generator[Deferred[Any], Any, Any]:
+        """What the room has answered; a `ClickException` says why it did not, or not that."""
+        asking.addTimeout(JOIN_TIMEOUT, self._reactor)
         try:
-            chat: Chat = yield joining
-        except JoinError as error:
+            answer = yield asking
+        except (JoinError, WatchError) as error:
             text = f"{room}: {error}"
             if error.reason.startswith(str(address)):
                 # There was no answer, as an address in front says: what a server has to say of
@@ -199,7 +240,7 @@ class Visitor:
                 f"{address} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
                 f"If no server is running there, {_start_a_server()}"
             ) from None
-        return chat
+        return answer
 
     @inlineCallbacks
     def _register(self, agent: UserAgent) -> Generator[Deferred[Any], Any, None]:

@@ -51,7 +51,7 @@ class Watching:
 
 class RosterViewTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.view = RosterView(Rendering(ROOM, ALICE), ALICE, lambda: NOON)
+        self.view = RosterView(Rendering(ROOM, ALICE).label, ALICE, lambda: NOON)
 
     def who(self, watching: Any) -> str:
         return self.view.who(watching)
@@ -172,7 +172,7 @@ class HostileTests(SynchronousTestCase):
     def test_nothing_in_it_moves_a_cursor(
         self, users: list[User], text: str | None, what: Happening
     ) -> None:
-        view = RosterView(Rendering(ROOM, ALICE), ALICE, lambda: NOON)
+        view = RosterView(Rendering(ROOM, ALICE).label, ALICE, lambda: NOON)
         watching: Any = Watching()
         roster = watching.roster
         roster._users = {each.entity: each for each in users}
@@ -191,7 +191,7 @@ class HostileTests(SynchronousTestCase):
 class RosterLinesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = 0.0
-        view = RosterView(Rendering(ROOM, ALICE), ALICE, lambda: NOON)
+        view = RosterView(Rendering(ROOM, ALICE).label, ALICE, lambda: NOON)
         self.lines = RosterLines(view, ALICE, lambda: self.now)
 
     def told(self, what: Happening, uri: str, **more: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, DeferredQueue, inlineCallbacks
 
-from msrpconf.client import Happening, RoomEvent, UserAgent, Watch, WatchError, WatchState
+from msrpconf.client import Happening, RoomEvent, UserAgent, Watch, WatchError, WatchState, chat
 from tests.scenarios.embedded import EmbeddedServerTestCase, Heard, when_logged
 
 Story = Generator[Deferred[Any], Any, None]
@@ -128,6 +128,19 @@ class WatchingStories(EmbeddedServerTestCase):
         self.assertEqual(last.reason, "the room has ended")
         self.assertEqual(str(watch.error), "410 the room has ended")
         self.assertEqual(watcher.watches, set())
+
+    @inlineCallbacks
+    def test_a_room_that_goes_on_elsewhere(self) -> Story:
+        """Its end is told where it was, and who is in it is not out of it."""
+        self.patch(chat, "REWATCH", 0.01)
+        alice, events = yield self.enters("alice")
+        yield events.until(Happening.STATE)
+        before = alice.watching
+        before._finish(WatchError(410, "the room has ended"))
+        yield events.until(Happening.UNWATCHED)
+        yield events.until(Happening.STATE)
+        self.assertIsNot(alice.watching, before)
+        self.assertEqual([each.entity for each in alice.roster.present], [ALICE])
 
     @inlineCallbacks
     def test_a_room_that_is_none(self) -> Story:
