@@ -12,6 +12,7 @@ from msrpconf.conference.identity import Identity
 from msrpconf.conference.operating import CannotBeDone
 from msrpconf.conference.room import Room
 from msrpconf.services.room_documents import RoomDocumentService
+from msrpconf.visible import visible
 from msrpconf.xcap.deciding import EMPTY, CannotDecide, allow, block
 from msrpconf.xcap.rules import SubHandling
 from msrpconf.xcap.ruleset import RulesetError, parse_ruleset
@@ -55,10 +56,10 @@ def decide(
     handling = documents.rules.decide(room.key, Identity(user, None, (user,)))
     log.info(
         "decided by the operator: {user} may {allowed}watch {room}: {handling}",
-        user=user,
+        user=visible(user),
         allowed="" if allowed else "not ",
         room=room.key,
-        handling=handling.name,
+        handling=str(handling),
     )
     return handling
 

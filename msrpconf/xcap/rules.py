@@ -31,6 +31,10 @@ class SubHandling(enum.IntEnum):
     ALLOW = 30
     """Active."""
 
+    def __str__(self) -> str:
+        """As documents write it: ``polite-block``."""
+        return self.name.lower().replace("_", "-")
+
 
 class UserInput(enum.IntEnum):
     """What is shown of <user-input> (RFC 5025 §3.3.2.12)."""

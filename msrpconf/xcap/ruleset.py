@@ -299,7 +299,7 @@ def _set(
     return frozenset(members)
 
 
-_SUB_HANDLING = {each.name.lower().replace("_", "-"): each for each in SubHandling}
+_SUB_HANDLING = {str(each): each for each in SubHandling}
 _USER_INPUT = {each.name.lower(): each for each in UserInput}
 _BOOLEAN = {"true": True, "1": True, "false": False, "0": False}
 

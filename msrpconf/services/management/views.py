@@ -17,7 +17,6 @@ from msrpconf.conference.static import StaticRoom
 from msrpconf.overrides import write_overrides
 from msrpconf.protocols.watcher_info import Watcher
 from msrpconf.services.servers_seen import CONNECTED, SeenServer
-from msrpconf.xcap.rules import SubHandling
 
 Document = dict[str, Any]
 
@@ -97,11 +96,6 @@ def watcher(identity: Identity, each: Watcher) -> Document:
         "duration": each.duration,
         "expires_in": each.expiration,
     }
-
-
-def handling(value: SubHandling) -> str:
-    """What becomes of a subscription, as documents write it."""
-    return value.name.lower().replace("_", "-")
 
 
 def invitation(each: Invitation) -> Document:

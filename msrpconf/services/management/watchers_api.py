@@ -68,7 +68,7 @@ class WatchersApi:
         return Answer(
             {
                 "user": user,
-                "handling": views.handling(handling),
+                "handling": str(handling),
                 "barred": None if barred is None else barred.reason,
             }
         )
