@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.client import Happening, RoomEvent, Roster, WatchError
+from msrpconf.client import Happening, RoomEvent, Roster, WatchError, WatchState
 from msrpconf.commands.visiting import Visit
 from msrpconf.commands.watch import Lines, as_json_line
 from msrpconf.protocols.conference_info import Endpoint, Execution, User
@@ -30,6 +30,7 @@ class Watching:
     def __init__(self) -> None:
         self.roster = Roster()
         self.error: WatchError | None = None
+        self.state = WatchState.ACTIVE
 
 
 _TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
