@@ -56,7 +56,9 @@ class InviteTests(ApartTestCase):
         # The server lets in who will never know; who calls again is alone all the same.
         yield self.servers["east"].shows("expected: sip:alice@")
         yield self.join("alice")
-        yield self.servers["east"].shows(r"dropped: No ACK .*: sip:alice@.*; 1 in the room\)")
+        yield self.servers["east"].shows(r"dropped: No ACK .*: sip:alice@")
+        yield self.join("bob")
+        yield self.servers["east"].shows(r"joined: sip:bob@.*; 2 in the room\)")
         # Nobody will answer: that is for the caller, or a proxy, to end.
         yield self.agents[0].stop()
         with self.assertRaises(JoinError):
