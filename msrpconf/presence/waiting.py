@@ -6,6 +6,7 @@ bounds for a room, for a user and for all, and each lasts for some time only.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from msrpconf.conference.identity import Identity
+from msrpconf.presence.kept import describe, read_identity
 
 MAX_WAITING = 10000
 """Of all rooms."""
@@ -31,14 +33,29 @@ class Waiting:
     began: float
     until: float
 
+    def encode(self) -> bytes:
+        """It as octets, in JSON, but for its id and its end: for who keeps it over a restart."""
+        told = {"room": self.room, "watcher": describe(self.watcher), "began": self.began}
+        return json.dumps(told).encode("ascii")
+
+    @classmethod
+    def decode(cls, name: str, until: float, octets: bytes) -> Waiting:
+        """The inverse of `encode`. Raises `ValueError`, `KeyError` or `TypeError`."""
+        told = json.loads(octets)
+        watcher, began = read_identity(told["watcher"]), float(told["began"])
+        return cls(name, str(told["room"]), watcher, began, until)
+
 
 class WaitingList:
     """Keeps those that wait, one of each user in each room, in the order of coming.
 
-    `give_up` is told of those that are waited for no more. `clock` keeps time.
+    `give_up` is told of those that are waited for no more. `on_kept` and `on_ended` are told
+    what to keep over a restart, and by the id of what not any more. `clock` keeps time.
     """
 
     def __init__(self, clock: IReactorTime, give_up: Callable[[Waiting], None]) -> None:
+        self.on_kept: Callable[[Waiting], None] = lambda waiting: None
+        self.on_ended: Callable[[str], None] = lambda name: None
         self._clock = clock
         self._give_up = give_up
         self._all: dict[tuple[str, str], Waiting] = {}
@@ -71,6 +88,7 @@ class WaitingList:
         self._rooms.setdefault(waiting.room, {})[user] = waiting
         self._users[user] += 1
         self._set_timer()
+        self.on_kept(waiting)
         return True
 
     def pop(self, room: str, user: str) -> Waiting | None:
@@ -85,6 +103,7 @@ class WaitingList:
         self._users[user] -= 1
         if not self._users[user]:
             del self._users[user]
+        self.on_ended(found.id)
         return found
 
     def forget(self, room: str) -> None:

@@ -122,7 +122,8 @@ class WatcherInfos:
         self._notifier = notifier
         self._states = states
         self._policy = policy
-        self._waiting = WaitingList(clock, lambda waiting: self._ended(waiting, "giveup"))
+        self.waiting = WaitingList(clock, lambda waiting: self._ended(waiting, "giveup"))
+        """Who asked to watch, and went undecided."""
         notifier.on_event = self._happened
         policy.on_change(self._reconsider)
         self.package = Package(
@@ -159,7 +160,7 @@ class WatcherInfos:
 
     def elements(self, key: str) -> Iterator[bytes]:
         """The elements of all of them; of each subscription it is made once for its state."""
-        yield from map(watcher_element, self.described(self._waiting.of(key)))
+        yield from map(watcher_element, self.described(self.waiting.of(key)))
         now = self._clock.seconds()
         for each in self._notifier.of(CONFERENCE_EVENT, key):
             kept = each.element
@@ -169,12 +170,7 @@ class WatcherInfos:
             yield kept[1].at(round(now - each.began), round(each.expires_at - now))
 
     def _entries(self, key: str) -> list[Subscription | Waiting]:
-        return [*self._waiting.of(key), *self._notifier.of(CONFERENCE_EVENT, key)]
-
-    @property
-    def waiting(self) -> int:
-        """How many wait, of all rooms."""
-        return len(self._waiting)
+        return [*self.waiting.of(key), *self._notifier.of(CONFERENCE_EVENT, key)]
 
     def described(self, entries: Iterable[Entry]) -> Iterator[Watcher]:
         """What is told of watchers now."""
@@ -194,14 +190,14 @@ class WatcherInfos:
 
     def room_ended(self, key: str) -> None:
         """The room is no more, and its watchers have been told."""
-        self._waiting.forget(key)
+        self.waiting.forget(key)
         source = self._notifier.source(WINFO_EVENT, key)
         if source is not None:
             self._notifier.changed(WINFO_EVENT, key, source, None)
 
     def stop(self) -> None:
         """Forget who waits."""
-        self._waiting.stop()
+        self.waiting.stop()
 
     def _find(self, key: str) -> RoomWatchers | None:
         conference = self._states.find(key)
@@ -224,7 +220,7 @@ class WatcherInfos:
                 self._waits(subscription, new=True)
         elif event == "subscribe":
             # The one that waits is not needed any more (§4.7.1).
-            waiting = self._waiting.pop(key, watcher.key)
+            waiting = self.waiting.pop(key, watcher.key)
             if waiting is not None:
                 self._ended(waiting, "giveup")
             self._tell(key, WatchersChange({name: subscription}, frozenset((name,))))
@@ -240,13 +236,13 @@ class WatcherInfos:
         key, watcher, name = subscription.feed.key, subscription.watcher, subscription.id
         settings = self._notifier.settings
         until = self._clock.seconds() + settings.waiting
-        before = self._waiting.pop(key, watcher.key)
+        before = self.waiting.pop(key, watcher.key)
         if before is None:
             waiting = Waiting(name, key, watcher, subscription.began, until)
         else:
             waiting = evolve(before, until=until)
         # Who is anonymous could not be named in a rule.
-        if watcher.proven and self._waiting.put(waiting, settings.max_room_waiting):
+        if watcher.proven and self.waiting.put(waiting, settings.max_room_waiting):
             if before is None:
                 begun = frozenset((name,)) if new else frozenset()
                 self._tell(key, WatchersChange({name: waiting}, begun))
@@ -260,10 +256,10 @@ class WatcherInfos:
 
     def _reconsider(self, key: str) -> None:
         """Who may watch has changed, perhaps also for some that wait."""
-        for each in self._waiting.of(key):
+        for each in self.waiting.of(key):
             decision = self._policy.decide(key, each.watcher)
             if decision is not Decision.CONFIRM:
-                self._waiting.pop(key, each.watcher.key)
+                self.waiting.pop(key, each.watcher.key)
                 self._ended(each, "rejected" if decision is Decision.BLOCK else "approved")
 
     def _ended(self, waiting: Waiting, event: str) -> None:

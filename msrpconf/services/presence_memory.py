@@ -32,6 +32,7 @@ from msrpconf.presence.kept import (
 )
 from msrpconf.presence.publishing import KeptTexts
 from msrpconf.presence.subscription import Subscription
+from msrpconf.presence.waiting import Waiting
 from msrpconf.protocols.xml import XmlError
 from msrpconf.storage.kept import Content, Kept, KeptStore
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 PATIENCE = 90.0
 """Seconds for which a room is awaited: publishers notice a restart within a minute."""
 
-SUBSCRIPTION, PUBLICATION, TEXTS = "subscription", "publication", "texts"
+SUBSCRIPTION, PUBLICATION, TEXTS, WAITING = "subscription", "publication", "texts", "waiting"
 
 HEAD = 1000
 """Octets of a subscription, about."""
@@ -74,6 +75,7 @@ class PresenceMemory:
         self._subscriptions: list[KeptSubscription] = []
         self._publications: list[KeptPublication] = []
         self._texts: list[KeptTexts] = []
+        self._waiting: list[Waiting] = []
         states.watch(self._changed)
 
     @inlineCallbacks
@@ -86,6 +88,9 @@ class PresenceMemory:
             ),
             PUBLICATION: lambda each: self._publications.append(_read_publication(each)),
             TEXTS: lambda each: self._texts.append(_read_texts(each)),
+            WAITING: lambda each: self._waiting.append(
+                Waiting.decode(each.id, each.expires, each.octets)
+            ),
         }
         for each in found:
             try:
@@ -96,9 +101,10 @@ class PresenceMemory:
     @property
     def rooms(self) -> set[str]:
         """The keys of the rooms that what was read is about."""
-        things: Iterable[KeptSubscription | KeptPublication] = (
+        things: Iterable[KeptSubscription | KeptPublication | Waiting] = (
             *self._subscriptions,
             *self._publications,
+            *self._waiting,
         )
         return {each.room for each in things}
 
@@ -121,6 +127,7 @@ class PresenceMemory:
             if publishing is None or not publishing.restore(texts):
                 self._store.remove(TEXTS, texts.id)
         count = sum(map(self._restore_subscription, self._subscriptions))
+        self._restore_waiting()
         if count or self._publications:
             self.log.info(
                 "presence: {subscriptions} subscriptions and {publications} publications are here"
@@ -129,7 +136,7 @@ class PresenceMemory:
                 publications=len(self._publications),
                 awaited=len(self._awaited),
             )
-        self._subscriptions, self._publications, self._texts = [], [], []
+        self._subscriptions, self._publications, self._texts, self._waiting = [], [], [], []
         if self._patience > 0 and self._awaited:
             self._giving_up = self._clock.callLater(self._patience, self._give_up)
         else:
@@ -167,6 +174,18 @@ class PresenceMemory:
         notifier.restore(kept.revive(feed, self._clock.seconds()))
         return True
 
+    def _restore_waiting(self) -> None:
+        """Who waits, does so for the rest of the time, unless the room does not come."""
+        watchers, most = self._agent.watchers, self._agent.notifier.settings.max_room_waiting
+        waiting = watchers.waiting
+        waiting.on_ended = partial(self._store.remove, WAITING)
+        for each in sorted(self._waiting, key=lambda each: each.until):
+            if not waiting.put(each, most):
+                self._store.remove(WAITING, each.id)
+            elif watchers.package.find(each.room) is None:
+                self._awaited.add(each.room)
+        waiting.on_kept = self._waiting_kept
+
     def _changed(self, key: str, info: ConferenceInfo, change: Change | None) -> None:
         if key in self._awaited and change is not None:
             self._awaited.discard(key)
@@ -181,6 +200,8 @@ class PresenceMemory:
         awaited, self._awaited = self._awaited, set()
         for key in awaited:
             self._found(key)
+            if self._agent.watchers.package.find(key) is None:
+                self._agent.watchers.room_ended(key)
 
     def _drop(self, kind: str, name: str, error: Exception) -> None:
         self.log.warn(
@@ -224,6 +245,10 @@ class PresenceMemory:
 
     def _texts_ended(self, name: str) -> None:
         self._store.remove(TEXTS, name)
+
+    def _waiting_kept(self, waiting: Waiting) -> None:
+        content = Content(waiting.until, HEAD, waiting.encode)
+        self._store.put(WAITING, waiting.id, lambda: content)
 
 
 def _id_of(key: str, publisher: str) -> str:

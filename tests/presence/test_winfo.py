@@ -256,7 +256,7 @@ class ToldTests(WinfoTestCase):
         self.infos.room_ended(ROOM)
         self.soon()
         self.assertIn("alice terminated;reason=noresource", self.told())
-        self.assertEqual(len(self.infos._waiting), 0)
+        self.assertEqual(len(self.infos.waiting), 0)
 
     def test_whatever_they_are_called(self) -> None:
         self.owner()
@@ -439,7 +439,7 @@ class WaitingTests(WinfoTestCase):
         self.assertEqual(self.fresh(), ["bob waiting by timeout"])
         self.seconds(10)
         self.assertEqual(self.news(), ["partial:", "bob terminated by giveup"])
-        self.assertEqual(len(self.infos._waiting), 0)
+        self.assertEqual(len(self.infos.waiting), 0)
         self.assertTrue(any("waits no more to watch" in line for line in self.lines))
 
     def test_not_who_cannot_be_named(self) -> None:
@@ -468,7 +468,7 @@ class WaitingTests(WinfoTestCase):
         self.assertEqual(self.news(), ["partial:", "anonymous pending by subscribe"])
         self.seconds(60)
         self.assertEqual(self.news(), ["partial:", "anonymous terminated by giveup"])
-        self.assertEqual(len(self.infos._waiting), 0)
+        self.assertEqual(len(self.infos.waiting), 0)
 
     def test_no_more_in_a_room_than_a_bound(self) -> None:
         self.notifier.settings = evolve(self.settings, max_room_waiting=3)
@@ -480,13 +480,13 @@ class WaitingTests(WinfoTestCase):
     def test_no_more_of_a_user_than_a_bound(self) -> None:
         self.patch(waiting, "MAX_OF_USER", 2)
         self.in_rooms("sip:%d@conf.example.com", lambda number: "bob", 3)
-        self.assertEqual(len(self.infos._waiting), 2)
+        self.assertEqual(len(self.infos.waiting), 2)
 
     def test_no_more_in_all_than_a_bound(self) -> None:
         self.patch(waiting, "MAX_WAITING", 2)
         self.in_rooms("sip:%d@conf.example.com", lambda number: f"w{number}", 3)
-        self.assertEqual(len(self.infos._waiting), 2)
-        self.assertEqual(self.infos._waiting.of("sip:0@conf.example.com"), [])
+        self.assertEqual(len(self.infos.waiting), 2)
+        self.assertEqual(self.infos.waiting.of("sip:0@conf.example.com"), [])
 
     def in_rooms(self, uri: str, name: Callable[[int], str], count: int) -> None:
         for number in range(count):
@@ -499,7 +499,7 @@ class WaitingTests(WinfoTestCase):
         self.soon()
         self.ends()
         self.infos.room_ended(ROOM)
-        kept = self.infos._waiting
+        kept = self.infos.waiting
         self.assertEqual((len(kept), kept._rooms, dict(kept._users)), (0, {}, {}))
 
 

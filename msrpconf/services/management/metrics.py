@@ -135,7 +135,7 @@ class ServerCollector(Collector):
         notifier = presence.notifier
         found = {**dict.fromkeys(EVENTS, 0), **notifier.by_package()}
         yield gauges("subscriptions", "Subscriptions, by event package", "package", found)
-        waiting = presence.agent.watchers.waiting
+        waiting = len(presence.agent.watchers.waiting)
         yield gauge("watchers_waiting", "Who asked to watch and went undecided", waiting)
         yield counter("notifies", "NOTIFYs sent to watchers", notifier.notified)
 

@@ -26,7 +26,7 @@ class WatcherTests(ManagementTestCase):
 
     def watched(self) -> None:
         """Have a presence agent here, which tells what is in `found`."""
-        watchers = SimpleNamespace(identified=lambda key: self.found, waiting=4)
+        watchers = SimpleNamespace(identified=lambda key: self.found, waiting=range(4))
         notifier = SimpleNamespace(by_package=lambda: {"conference": 3}, notified=7)
         agent = SimpleNamespace(watchers=watchers)
         presence: Any = SimpleNamespace(agent=agent, notifier=notifier)
