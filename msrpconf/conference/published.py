@@ -13,7 +13,7 @@ publication that has somebody in it, else the last one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -79,8 +79,7 @@ class PublishedConference:
         self._host = Host()
         self._state = ConferenceState()
         self._users: dict[str, _Kept] = {}
-        self._present: set[str] = set()
-        self._owners: set[str] = set()
+        self._present: dict[str, Role] = {}
 
     def full(self, version: int) -> bytes:
         users = xml.users_element(each.octets for each in self._users.values())
@@ -104,7 +103,11 @@ class PublishedConference:
         return key in self._present
 
     def has_owner(self, key: str) -> bool:
-        return key in self._owners
+        return self._present.get(key) is Role.OWNER
+
+    def role(self, key: str) -> Role | None:
+        """What a user is in the conference, None for who is not in it."""
+        return self._present.get(key)
 
     def _about(self) -> tuple[bytes, ...]:
         return (
@@ -121,8 +124,7 @@ class PublishedConference:
         """Be as a full document says; what is different now."""
         before = self._users
         self._users = {}
-        self._present = set()
-        self._owners = set()
+        self._present = {}
         changed = []
         told = () if document.users is None else document.users.users
         for part in told:
@@ -136,9 +138,7 @@ class PublishedConference:
                 kept = _Kept(user, xml.user_element(user))
             self._users[entity] = kept
             if user.is_present:
-                self._present.add(_key(user.entity))
-                if Role.OWNER.text in user.roles:
-                    self._owners.add(_key(user.entity))
+                self._present[_key(user.entity)] = _role(user)
         description = document.description or Description()
         host, state = document.host or Host(), document.conference_state or ConferenceState()
         change = Change(
@@ -177,6 +177,12 @@ class PublishedStates:
         """See `ConferenceStates`."""
         found = self._conferences.get(key)
         return None if found is None else found.conference
+
+    def role(self, key: str, user: Iterable[str]) -> Role | None:
+        """What the user of these URIs, in canonical form, is in a conference; None if not in it."""
+        found = self._conferences.get(key)
+        roles = () if found is None else map(found.conference.role, user)
+        return max((each for each in roles if each is not None), default=None)
 
     def watch(self, watcher: Watcher) -> None:
         """See `ConferenceStates`."""
@@ -375,6 +381,12 @@ def _cancel(publication: Publication) -> None:
     timer, publication.timer = publication.timer, None
     if timer is not None and timer.active():
         timer.cancel()
+
+
+def _role(user: User) -> Role:
+    """The greatest of the roles that a document tells of."""
+    known = {role.text: role for role in Role}
+    return max((known[each] for each in user.roles if each in known), default=Role.PARTICIPANT)
 
 
 def _publisher(request: Request) -> str:

@@ -198,6 +198,9 @@ class Notifier:
         if feed is None:
             return
         feed.add(change if change is not None else feed.package.nothing)
+        if feed.awaited and change is not None:
+            self.found(package, key, source)
+            return
         feed.awaited = False
         if change is not None:
             feed.source = source

@@ -28,7 +28,6 @@ from msrpconf.services.compose import (
     focus_settings,
     keep_alive,
     msrp_trace,
-    presence_settings,
     publisher_of,
     server_settings,
     sip_trace,
@@ -241,7 +240,7 @@ class FocusApart(MultiService):
             self.presence = PublishedPresence(
                 reactor,
                 self.focus,
-                presence_settings(config),
+                config,
                 self._database,
                 f"focus {config.dispatcher.name if self.dispatcher else config.focus.name}",
             )

@@ -13,7 +13,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.config import Config
-from msrpconf.services.compose import Trace, presence_settings, sip_trace
+from msrpconf.services.compose import Trace, sip_trace
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.presence import EVENTS
@@ -49,7 +49,7 @@ class PresenceApart(MultiService):
         self.presence = PublishedPresence(
             reactor,
             self.endpoint,
-            presence_settings(config),
+            config,
             self._database,
             f"presence {config.presence.name}",
         )

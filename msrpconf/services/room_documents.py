@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
+from msrpconf.services.followed_documents import INTERVAL, RETRY, FollowedDocuments
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom
-from msrpconf.xcap.store import Change, DocumentStore, Stored, fits
-from msrpconf.xcap.watching import RoomRules
-
-INTERVAL = 0.05
-"""Seconds in which rooms are collected that have come or gone."""
-
-RETRY = 10.0
-"""Seconds until the next attempt, where the database could not be used."""
+from msrpconf.xcap.store import Change, Stored, fits
 
 
-class RoomDocumentService(Service):
+class RoomDocumentService(FollowedDocuments):
     """Has a document in `database` for each ad-hoc room, and reads those of all rooms.
 
-    Rooms that come and go are written together, a moment later: nobody who joins waits. What
-    others have changed takes effect within `refresh` seconds, what is changed by `change` at
-    once. While the database is away decisions stay as they are, and watchers of new rooms are
-    pending. `server` names this server; `clock` keeps time. `database` is started before this,
-    and stopped after.
+    Rooms that come and go are written together, a moment later: nobody who joins waits. What is
+    changed by `change` takes effect at once. `server` names this server. See `FollowedDocuments`.
     """
 
     name = "msrpconf-room-documents"
@@ -47,25 +37,23 @@ class RoomDocumentService(Service):
         refresh: float,
         server: str,
     ) -> None:
-        self.rules = RoomRules(clock)
-        """Who may watch which room."""
-        self.store = DocumentStore(database, server)
+        super().__init__(database, clock, refresh, server)
         self._registry = registry
-        self._clock = clock
-        self._refresh = refresh
-        self._versions: dict[str, frozenset[tuple[str, str]]] = {}
         self._claimed: set[str] = set()
         # Rooms that have come or gone; those that were never claimed leave nothing behind.
         self._due: set[str] = set()
         self._timer: IDelayedCall | None = None
-        # One at a time: else what was read before a change could be applied after it.
-        self._lock = DeferredLock()
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
-        self._away = False
         self._ended = registry.on_ended
         registry.on_made = self._room_made
         registry.on_ended = self._room_ended
+
+    def is_there(self, key: str) -> bool:
+        """See `FollowedDocuments`."""
+        return key in self._registry.rooms
+
+    def rooms(self) -> list[str]:
+        """See `FollowedDocuments`."""
+        return list(self._registry.rooms)
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:
@@ -77,21 +65,17 @@ class RoomDocumentService(Service):
         left = yield self.store.sweep()
         if left:
             self.log.info("pres-rules: removed {count} of rooms that are no more", count=left)
-        yield self._lock.run(lambda: self._load(self._rooms()))
+        yield self.load()
         self._due.clear()
-        if self.running:
-            self._looking.start(self._refresh, now=False)
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
         """Remove the documents of rooms that have ended, and follow nothing any more."""
         Service.stopService(self)
-        if self._looking.running:
-            self._looking.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.rules.stop()
+        self.stop_following()
         yield self._lock.run(self._write_due)
 
     def get(self, uri: str) -> Deferred[Stored | None]:
@@ -114,14 +98,10 @@ class RoomDocumentService(Service):
                 self._claimed.add(key)
                 if key not in self._registry.rooms:
                     self._put_due(key)
-            yield self._load((key,))
+            yield self.load_some((key,))
             return result
 
         return self._lock.run(work)
-
-    def refresh(self) -> Deferred[None]:
-        """Look for what others have changed. Fails with `DatabaseError`."""
-        return self._lock.run(self._follow)
 
     # Rooms come and go.
 
@@ -129,16 +109,11 @@ class RoomDocumentService(Service):
         if fits(room.key):
             self._put_due(room.key)
             return
-        self.log.warn(
-            "{room}: its URI is too long for the table xcap; everybody may watch who may join",
-            room=room.key,
-        )
-        self.rules.put(room.key, ())
+        self.allow_all(room.key)
 
     def _room_ended(self, room: Room) -> None:
         self._ended(room)
-        self.rules.forget(room.key)
-        self._versions.pop(room.key, None)
+        self.forget(room.key)
         if room.key in self._claimed:
             self._put_due(room.key)
         else:
@@ -169,9 +144,9 @@ class RoomDocumentService(Service):
             if new or ended:
                 yield self.store.claim(new, ended)
             self._claimed.difference_update(key for key in ended if key not in self._due)
-            yield self._load([room.key for room in live])
+            yield self.load_some([room.key for room in live])
         except DatabaseError as error:
-            self._tell_away(error)
+            self.tell_away(error)
             # They are tried again, and else nothing of them was written.
             self._claimed.difference_update(new)
             self._due.update(
@@ -180,54 +155,4 @@ class RoomDocumentService(Service):
             if self.running and self._timer is None:
                 self._timer = self._clock.callLater(RETRY, self._write)
         else:
-            self._tell_back()
-
-    # Documents change.
-
-    def _rooms(self) -> list[str]:
-        return [key for key in self._registry.rooms if fits(key)]
-
-    @inlineCallbacks
-    def _load(self, keys: Sequence[str]) -> Generator[Deferred[Any], Any, None]:
-        if not keys:
-            return
-        found = yield self.store.load(keys)
-        for key, documents in found.items():
-            self._apply(key, documents)
-
-    def _apply(self, key: str, documents: Iterable[Stored]) -> None:
-        if key not in self._registry.rooms or not self.running:
-            return
-        documents = tuple(documents)
-        self._versions[key] = frozenset((each.uri, each.etag) for each in documents)
-        self.rules.put(key, (each.document for each in documents))
-
-    @inlineCallbacks
-    def _follow(self) -> Generator[Deferred[Any], Any, None]:
-        # Those that are due are read when they are written.
-        known = [key for key in self._rooms() if key in self._versions]
-        if not known:
-            return
-        versions = yield self.store.versions(known)
-        changed = [key for key, found in versions.items() if self._versions.get(key) != found]
-        yield self._load(changed)
-        self._tell_back()
-
-    def _look(self) -> Deferred[None]:
-        return self.refresh().addErrback(self._not_seen)
-
-    def _not_seen(self, failure: Failure) -> None:
-        if not isinstance(failure.value, DatabaseError):
-            self.log.failure("pres-rules cannot be refreshed", failure)
-        elif self.running:
-            self._tell_away(failure.value)
-
-    def _tell_away(self, error: DatabaseError) -> None:
-        if not self._away:
-            self._away = True
-            self.log.error("{error}; pres-rules stay as they are", error=str(error))
-
-    def _tell_back(self) -> None:
-        if self._away:
-            self._away = False
-            self.log.info("pres-rules: the database is back")
+            self.tell_back()

@@ -45,6 +45,10 @@ class RoomRules:
             return SubHandling.ALLOW
         return sub_handling(rules, Watcher(watcher.proven, self._clock.seconds()))
 
+    def knows(self, room: str) -> bool:
+        """Whether something was said of a room."""
+        return room in self._rules
+
     def on_change(self, hook: Callable[[str], None]) -> None:
         """Have `hook` called with a room's key when decisions about it may be others."""
         self._hooks.append(hook)

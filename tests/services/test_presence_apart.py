@@ -14,7 +14,7 @@ from msrpconf.protocols.conference_info import CONFERENCE_INFO, Endpoint, User
 from msrpconf.protocols.watcher_info import WATCHER_INFO
 from msrpconf.services.presence_apart import PresenceApart
 from tests.conference.test_published import body
-from tests.scenarios.watching import WatcherWire
+from tests.scenarios.watching import News, WatcherWire
 from tests.scenarios.wire import SipWire, header
 
 ROOM = "sip:conf1@conf.example.com"
@@ -64,6 +64,14 @@ class PresenceApartCase(TestCase):
         watcher.uri = ROOM
         self.wires.append(watcher)
         return watcher
+
+    @inlineCallbacks
+    def begin(self, watcher: WatcherWire) -> Generator[Any, Any, News]:
+        """Subscribe; the first NOTIFY with a document: before, the rules of a room may be read."""
+        news: News = yield watcher.begin()
+        while news.state.startswith("pending"):
+            news = yield watcher.news()
+        return news
 
     @inlineCallbacks
     def ask(

@@ -22,17 +22,21 @@ from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.kept import Content, KeptStore
 from msrpconf.storage.rooms import RoomStore
 from msrpconf.storage.schema import kept
+from msrpconf.xcap.store import DocumentStore, index_of
 from tests.conference.test_published import body
 from tests.processes import PATIENCE
 from tests.scenarios.watching import WatcherWire
 from tests.scenarios.wire import SipWire, header
-from tests.services.test_presence_apart import ALICE, PresenceApartCase
+from tests.services.test_presence_apart import ALICE, ROOM, PresenceApartCase
+from tests.xcap.support import document, rule
 
 Story = Generator[Deferred[Any], Any, None]
 
 
 class MemoryCase(PresenceApartCase):
     """A presence agent by itself, with a database, that is stopped and started again."""
+
+    refresh = 5.0
 
     def setUp(self) -> Any:
         self.path = self.mktemp()
@@ -43,7 +47,8 @@ class MemoryCase(PresenceApartCase):
         observer: Any = self.observe
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        return super().start(f'[database]\nurl = "sqlite:///{self.path}"')
+        database = f'[database]\nurl = "sqlite:///{self.path}"\nrefresh = {self.refresh}'
+        return super().start(database)
 
     def observe(self, event: Any) -> None:
         if event.get("log_namespace", "").startswith("msrpconf"):
@@ -86,7 +91,7 @@ class RestartTests(MemoryCase):
     def test_what_has_ended_stays_so(self) -> Story:
         answer = yield self.publish(body=body(ALICE))
         wendy = self.watcher("wendy")
-        yield wendy.begin()
+        yield self.begin(wendy)
         wendy.subscribe(expires=0)
         yield wendy.next()
         yield wendy.next()
@@ -99,7 +104,7 @@ class RestartTests(MemoryCase):
     def test_it_is_awaited_and_comes(self) -> Story:
         yield self.publish(body=body(ALICE))
         alice = self.watcher("alice")
-        before = yield alice.begin()
+        before = yield self.begin(alice)
         yield self.lose_publications()
         self.assertIn("awaited: 1 rooms", "\n".join(self.lines))
         self.assertEqual(len(self.service.presence.agent.notifier), 1)
@@ -113,7 +118,7 @@ class RestartTests(MemoryCase):
         self.patch(published_presence, "PATIENCE", 0.2)
         yield self.publish(body=body(ALICE))
         alice = self.watcher("alice")
-        yield alice.begin()
+        yield self.begin(alice)
         yield self.lose_publications()
         news = yield alice.news()
         self.assertEqual(news.state, "terminated;reason=noresource")
@@ -145,6 +150,41 @@ class RestartTests(MemoryCase):
         self.assertEqual([line for line in self.lines if "that was kept is lost: " in line], [])
 
 
+class RightsTests(MemoryCase):
+    """Who may watch is in the database, as it is for a presence agent beside the rooms."""
+
+    refresh = 0.1
+
+    @inlineCallbacks
+    def test_documents_and_records(self) -> Story:
+        database = self.service._database
+        assert database is not None
+        yield self.publish(body=body(ALICE))
+        wendy, bob = self.watcher("wendy"), self.watcher("bob")
+        # The documents of a room that has none allow everybody.
+        news = yield self.begin(wendy)
+        self.assertEqual(list(news.users), ["sip:alice@home.com"])
+        yield self.begin(bob)
+        store = DocumentStore(database, "east")
+        only_bob = document(rule('<identity><one id="sip:bob@home.com"/></identity>'))
+        yield store.change(ROOM, index_of(ROOM), lambda before: only_bob, False)
+        news = yield wendy.news()
+        self.assertEqual(news.state, "terminated;reason=rejected")
+        # Nor may who is banned there by the operator.
+        roles = Roles({"sip:bob@home.com": Role.BANNED, "sip:olga@home.com": Role.OWNER})
+        yield RoomStore(database, lambda: 0.0).create(StaticRoom(ROOM, roles=roles))
+        news = yield bob.news()
+        self.assertEqual(news.state, "terminated;reason=rejected")
+        # An owner sees who watches, and need not be in the room.
+        olga = self.watcher("olga")
+        news = yield olga.begin(event="conference.winfo")
+        self.assertTrue(news.state.startswith("active"), news.state)
+        eve = self.watcher("eve")
+        eve.subscribe(event="conference.winfo")
+        answer = yield eve.next()
+        self.assertTrue(answer.startswith("SIP/2.0 403 "), answer)
+
+
 class AwayTests(MemoryCase):
     @inlineCallbacks
     def test_watchers_are_told_all_the_same(self) -> Story:
@@ -154,7 +194,7 @@ class AwayTests(MemoryCase):
         run = database.run
         self.patch(database, "run", lambda work: fail(DatabaseError("database x: gone")))
         alice = self.watcher("alice")
-        yield alice.begin()
+        yield self.begin(alice)
         yield self.publish(f"SIP-If-Match: {header(answer, 'SIP-ETag')}", body=body(ALICE))
         news = yield alice.news()
         self.assertEqual(list(news.users), ["sip:alice@home.com"])
@@ -228,7 +268,7 @@ url = "sqlite:///{path}"
     @inlineCallbacks
     def test_who_watches_a_static_room_is_told_on(self) -> Story:
         alice = self.watch()
-        before = yield alice.begin()
+        before = yield self.begin(alice)
         yield self.restart()
         news = yield alice.news()
         self.assertEqual((news.kind, news.find("subject")), ("full", "Fish"))

@@ -13,7 +13,8 @@ from msrpconf.conference.identity import Identity
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.room import Room
 from msrpconf.conference.settings import RoomSettings
-from msrpconf.services.room_documents import INTERVAL, RETRY, RoomDocumentService
+from msrpconf.services.followed_documents import INTERVAL, RETRY
+from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
 from msrpconf.storage.schema import xcap
