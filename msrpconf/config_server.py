@@ -33,6 +33,8 @@ class ServerConfig:
     - `max_rooms`: rooms at one time.
     - `files`: the directory of the rooms' files, relative to that of the configuration file; None
       for a temporary one.
+    - `state`: the directory of what is to survive a restart where there is no database, relative
+      to that of the configuration file; None for nowhere.
     - `spool_octets`: octets on disk for what slow readers of long messages have not read.
     - `max_files_octets`: octets of the files of all rooms together.
     """
@@ -57,6 +59,7 @@ class ServerConfig:
     congested_timeout: float = key(120.0, values.seconds)
     max_rooms: int = key(10_000, values.count)
     files: str | None = key(None, values.directory)
+    state: str | None = key(None, values.directory)
     spool_octets: int = key(1_073_741_824, values.count_or_none)
     max_files_octets: int = key(10_737_418_240, values.count)
 

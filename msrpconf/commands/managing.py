@@ -59,6 +59,12 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
 
 room_argument = click.argument("room", metavar="ROOM")
 user_argument = click.argument("user", metavar="USER")
+deadline_option = click.option(
+    "--deadline",
+    type=click.IntRange(1, 31 * 86_400),
+    metavar="SECONDS",
+    help="After so long those who are in a room still are moved to other servers, or sent out.",
+)
 
 
 class _UnixConnection(http.client.HTTPConnection):

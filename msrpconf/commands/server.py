@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
 
-from msrpconf.commands.managing import Server, managed, row, table, yes_or_no
+from msrpconf.commands.managing import Server, deadline_option, managed, row, table, yes_or_no
+
+POLL = 1.0
+"""Seconds from one look at what is left to the next."""
 
 name_argument = click.argument("name", metavar="NAME")
 
@@ -73,6 +77,48 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 def _since(found: dict[str, Any]) -> str:
     return "" if found["since"] is None else f" since {found['since']}"
+
+
+@server.command()
+@name_argument
+@deadline_option
+@click.option("--wait", is_flag=True, help="Come back when it has no rooms any more.")
+@managed
+def drain(server: Server, name: str, deadline: int | None, wait: bool) -> None:
+    """Have a server take nobody new in; who is in a room there stays.
+
+    With --wait the exit status is 0 once nobody is left. Ctrl-C ends the waiting, not the draining.
+    """
+    path = "v1", "dispatcher", "servers", name
+    found = server.ask("PUT", *path, "drain", query={"deadline": deadline})
+    told = None
+    while wait and (found["rooms"] or found["dialogs"]):
+        left = _left(found)
+        if left != told and not server.as_json:
+            click.echo(f"{name} takes nobody new in; {left}")
+        told = left
+        time.sleep(POLL)
+        found = server.ask("GET", *path)
+        if found["state"] != "connected":
+            raise click.ClickException(f"{name} is not connected any more, but {found['state']}")
+        if not found["draining"]:
+            raise click.ClickException(f"{name} takes people in again: somebody has undone it")
+    server.show(found, f"{name} takes nobody new in; {_left(found)}")
+
+
+def _left(found: dict[str, Any]) -> str:
+    if not (found["rooms"] or found["dialogs"]):
+        return "nobody is left"
+    return f"{found['dialogs']} calls in {found['rooms']} rooms are left"
+
+
+@server.command()
+@name_argument
+@managed
+def undrain(server: Server, name: str) -> None:
+    """Have a server take people in again."""
+    found = server.ask("DELETE", "v1", "dispatcher", "servers", name, "drain")
+    server.show(found, f"{name} takes people in again")
 
 
 @server.command()

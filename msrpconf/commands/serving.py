@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from msrpconf.commands.managing import Server, managed
+from msrpconf.commands.managing import Server, deadline_option, managed
 
 
 @click.command()
@@ -69,15 +69,21 @@ _SHOWN = {"focus": _of_focus, "dispatcher": _of_dispatcher, "server": _of_server
 
 
 @click.command()
+@deadline_option
 @managed
-def drain(server: Server) -> None:
+def drain(server: Server, deadline: int | None) -> None:
     """Take nobody new in, before the server is stopped; who is in a room stays.
 
     Repeat it to see how many are left, or watch `msrpconf top`.
     """
-    found = server.ask("PUT", "v1", "drain")
+    found = server.ask("PUT", "v1", "drain", query={"deadline": deadline})
     left = f"{found['participants']} devices in {found['rooms']} rooms are left"
-    server.show(found, f"nobody new is taken in; {left}")
+    lines = [f"nobody new is taken in; {left}"]
+    if found["deadline"] is not None:
+        lines.append(f"at {found['deadline']} they are moved, or sent out")
+    if not found["kept"]:
+        lines.append("a restart ends it: there is no [database], and no [server] state")
+    server.show(found, lines)
 
 
 @click.command()

@@ -24,6 +24,7 @@ from msrpconf.services.apart_dispatcher import (
 )
 from msrpconf.services.compose import (
     Trace,
+    draining_of,
     end_publishing,
     focus_settings,
     keep_alive,
@@ -98,12 +99,17 @@ class ServerApart(MultiService):
             )
         )
         """The documents that say who may watch which room; None without a database."""
+        self._handing_over = HandingOver(self.server.control, self.links, reactor)
+        self.draining = draining_of(
+            config, self.server.control, reactor, self.static_rooms, self._handing_over.run
+        )
+        self.draining.changed = self.links.tell_draining
+        self.links.draining = self.draining
         self.xcap = make_xcap(config, reactor, self.server.registry, self.documents)
         """The XCAP server; None where the configuration has none."""
         self.publisher = publisher_of(config, self.server, reactor)
         """Tells presence agents of the rooms, where the focuses know of any."""
         self.links.on_up = self.publisher.publish_all
-        self._handing_over = HandingOver(self.server.control, self.links, reactor)
         if self.static_rooms is not None:
             self.server.control.arrivals.on_static = self.static_rooms.read_again
         self.management = self._make_management(reactor)
@@ -125,6 +131,7 @@ class ServerApart(MultiService):
             reload=self.reload,
             since=reactor.seconds(),
             links=self.links,
+            draining=self.draining,
             documents=self.documents,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
@@ -156,6 +163,9 @@ class ServerApart(MultiService):
                 yield self.documents.startService()
                 if not self.running:
                     return
+            yield self.draining.start()
+            if not self.running:
+                return
             if self.management is not None:
                 self.management.startService()
             self.server.startService()
@@ -173,6 +183,7 @@ class ServerApart(MultiService):
         """Hand over the rooms, or send everybody a BYE, and close the ports."""
         started, self._started = self._started, False
         self.running = 0
+        self.draining.stop()
         self.server.registry.draining = True
         if started and self._handing_over.is_possible:
             yield self._handing_over.run()

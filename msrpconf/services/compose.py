@@ -10,6 +10,7 @@ An application that embeds the server does the same with its own reactor::
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
@@ -28,6 +30,7 @@ from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.flow import Flow
+from msrpconf.services.draining import DrainFile, Draining, DrainRow, DrainStore
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
@@ -103,6 +106,7 @@ class ConferenceService(MultiService):
             None if config.focus.presence is None else publisher_of(config, self.server, reactor)
         )
         """Tells a presence agent elsewhere of the rooms; None where there is none."""
+        self.draining = draining_of(config, self.server.control, reactor, self.static_rooms)
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
         self._in_force = config
@@ -148,6 +152,7 @@ class ConferenceService(MultiService):
             since=reactor.seconds(),
             presence=self.presence,
             documents=self.documents,
+            draining=self.draining,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
 
@@ -202,6 +207,9 @@ class ConferenceService(MultiService):
                 yield self.documents.startService()
                 if not self.running:
                     return
+            yield self.draining.start()
+            if not self.running:
+                return
             if self.management is not None:
                 # First: health is asked for while the rest starts.
                 self.management.startService()
@@ -229,6 +237,7 @@ class ConferenceService(MultiService):
         """Take nobody in any more, send everybody a BYE, then close the ports."""
         self.running = 0
         self._started = False
+        self.draining.stop()
         self.focus.refuse_new()
         if self.xcap is not None:
             yield self.xcap.stopService()
@@ -299,6 +308,22 @@ class ConferenceService(MultiService):
 def make_service(config: Config, reactor: Any, trace: Trace | None = None) -> ConferenceService:
     """The service that a checked configuration describes."""
     return ConferenceService(config, reactor, trace)
+
+
+def draining_of(
+    config: Config,
+    control: ConferenceControl,
+    reactor: Any,
+    static_rooms: StaticRoomService | None,
+    hand_over: Callable[[], Deferred[Any]] | None = None,
+) -> Draining:
+    """Whether the server takes people in, kept where the configuration says."""
+    store: DrainStore | None = None
+    if static_rooms is not None:
+        store = DrainRow(static_rooms.database, config.server.name)
+    elif config.server.state is not None:
+        store = DrainFile(Path(config.source).parent / config.server.state, config.server.name)
+    return Draining(control, reactor, store, hand_over)
 
 
 def server_settings(config: Config) -> ServerSettings:

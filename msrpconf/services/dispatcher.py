@@ -352,6 +352,16 @@ class DispatcherService(Service):
         bye = record.farewell(FAILED)
         link.request(bye).addErrback(lambda failure: failure.trap(ChannelClosed))
 
+    def drain(self, name: str, draining: bool, seconds: int | None = None) -> Deferred[Response]:
+        """Have a server that is connected take nobody new in, or do so again.
+
+        After so many `seconds` its rooms move, or end. Fails with `ChannelClosed`.
+        """
+        headers = [("Draining", "yes" if draining else "no")]
+        if seconds is not None:
+            headers.append(("Deadline", str(seconds)))
+        return self.links[name].request(link_request("DRAIN", self.own_name, headers))
+
     # What the focus asks: it is a `Channel`.
 
     def request(self, message: Request) -> Deferred[Response]:

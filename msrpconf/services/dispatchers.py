@@ -21,6 +21,7 @@ from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello, link_req
 from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.services.draining import MAX_DEADLINE, Draining
 from msrpconf.services.link_server import LinkServer
 from msrpconf.services.taking_over import take_over
 from msrpconf.services.telling import Telling, not_told
@@ -54,6 +55,7 @@ class DispatcherLinks(LinkServer):
         self.control = control
         self.telling = Telling(control, reactor, self.links.values)
         self._instance = secrets.token_hex(8)
+        self.draining = Draining(control, reactor)
         self._draining = False
         self._watch = LoopingCall(self.tell_draining)
         self._watch.clock = reactor
@@ -82,10 +84,12 @@ class DispatcherLinks(LinkServer):
         self.telling.tell_all(link)
         self.on_up()
 
-    def asked(self, link: Link, request: Request) -> Response:
+    def asked(self, link: Link, request: Request) -> Response | Deferred[Response]:
         """Answers a request of a dispatcher's."""
-        if request.method in {"SYNC", "DRAIN"}:
-            return request.response(501, f"{request.method} is what servers send")
+        if request.method == "SYNC":
+            return request.response(501, "SYNC is what servers send")
+        if request.method == "DRAIN":
+            return self._drain(request)
         if request.method == "FOCUS":
             # What was published by way of the one before may be gone with it.
             self.on_up()
@@ -110,6 +114,24 @@ class DispatcherLinks(LinkServer):
         if message.method == "BYE":
             self.telling.changed({(message.call_id, message.from_.tag or "", message.to.tag)})
         return answer
+
+    def _drain(self, request: Request) -> Response | Deferred[Response]:
+        """An operator wants the server to take nobody new in, or to do so again."""
+        draining, seconds = self.draining, request.headers.get("Deadline")
+        if request.headers.get("Draining") == "no":
+            kept = draining.end()
+        elif seconds is None:
+            kept = draining.begin()
+        elif seconds.isascii() and seconds.isdigit() and int(seconds[:9]) <= MAX_DEADLINE:
+            kept = draining.begin(int(seconds))
+        else:
+            return request.response(400, f"Deadline: expected seconds, {MAX_DEADLINE} at most")
+
+        def answer(_: object) -> Response:
+            headers = [("Kept", "yes" if draining.is_kept else "no")]
+            return request.response(200, headers=headers)
+
+        return kept.addCallback(answer)
 
     def tell_draining(self) -> None:
         """Tell dispatchers whether new rooms may come here, if they know it differently."""

@@ -94,6 +94,8 @@ class HandingOver:
             gone = [each for each in gone if each.state is not State.DROPPED]
             if gone:
                 yield deferLater(self._clock, TURN)
+        for room in rooms:
+            room.silent = False  # a static room is there still
         return count
 
     @inlineCallbacks

@@ -32,9 +32,9 @@ class ApartTestCase(ProcessCase):
     """Focuses with their dispatchers, and servers, linked by TLS, here on loopback.
 
     `grace` are the seconds that a server may be away, `silence` those after which a link is given
-    up, `msrp_grace` those that somebody's MSRP may be away. `dispatcher` and `conference` are more
-    keys of these tables, `patience` are the seconds that people wait without MSRP. Each process
-    is on the host of its name, people are on that called "people".
+    up, `msrp_grace` those that somebody's MSRP may be away. `server`, `dispatcher` and
+    `conference` are more keys of these tables, `patience` are the seconds that people wait without
+    MSRP. Each process is on the host of its name, people are on that called "people".
     """
 
     timeout: float = 90
@@ -43,6 +43,7 @@ class ApartTestCase(ProcessCase):
     msrp_grace = 0.5
     focus_keys = ""
     """What else the focuses have in their table."""
+    server = ""
     dispatcher = ""
     conference = ""
     patience = 1.0
@@ -100,8 +101,8 @@ class ApartTestCase(ProcessCase):
         config.write_text(
             f'[server]\nname = "{name}"\nlisten = ["tcp:{host}:0"]\ncontrol = "{control}"\n'
             f'dispatchers = ["focus-1", "focus-2"]\nfiles = "files-{name}"\n'
-            f"grace = {self.msrp_grace}\n{self.channel(name)}[conference]\nnotices = false\n"
-            f"{self.conference}{more}"
+            f"grace = {self.msrp_grace}\n{self.server}{self.channel(name)}"
+            f"[conference]\nnotices = false\n{self.conference}{more}"
         )
         server = self.twistd("msrpconf-server", name, config)
         found = yield server.shows(r"for dispatchers at (\S+)")

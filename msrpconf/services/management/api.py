@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet.defer import Deferred
+
 from msrpconf import __version__
 from msrpconf.conference.participant import State
 from msrpconf.services.management import views
@@ -74,23 +76,24 @@ class ServerApi(CommonApi):
             }
         )
 
-    def drain(self, asked: Asked) -> Answer:
+    def drain(self, asked: Asked) -> Deferred[Answer]:
         """Take nobody new in."""
-        self._parts.registry.draining = True
-        return self.drained(asked)
+        kept = self._parts.draining.begin(asked.query["deadline"])
+        return kept.addCallback(lambda _: self.drained(asked))
 
-    def undrain(self, asked: Asked) -> Answer:
+    def undrain(self, asked: Asked) -> Deferred[Answer]:
         """Take people in again."""
-        self._parts.registry.draining = False
-        return self.drained(asked)
+        return self._parts.draining.end().addCallback(lambda _: self.drained(asked))
 
     def drained(self, asked: Asked) -> Answer:
         """How many are still in."""
-        registry = self._parts.registry
+        registry, draining = self._parts.registry, self._parts.draining
         occupied = sum(1 for each in registry.rooms.values() if each.participants)
         return Answer(
             {
                 "draining": registry.draining,
+                "deadline": None if draining.deadline is None else views.time(draining.deadline),
+                "kept": draining.is_kept,
                 "rooms": occupied,
                 "participants": len(registry.dialogs),
             }

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from msrpconf import __version__
 from msrpconf.conference.operating import NotThere
+from msrpconf.protocols.channel import ChannelClosed
+from msrpconf.protocols.sip.message import Response
 from msrpconf.services.management import views
 from msrpconf.services.management.common_api import CommonApi
 from msrpconf.services.management.dispatcher_metrics import DispatcherCollector
@@ -13,6 +18,7 @@ from msrpconf.services.management.dispatcher_operations import DISPATCHER
 from msrpconf.services.management.http import Answer
 from msrpconf.services.management.metrics import Metrics
 from msrpconf.services.management.parts import DispatcherParts
+from msrpconf.services.management.problem import Problem
 from msrpconf.services.management.router import Asked, Function
 from msrpconf.services.servers_seen import CONNECTED, SeenServer, seen
 
@@ -83,6 +89,32 @@ class DispatcherApi(CommonApi):
     def server(self, asked: Asked) -> Answer:
         """One server."""
         return Answer(views.server(self._find(asked.path["server"])))
+
+    def drain_server(self, asked: Asked) -> Deferred[Answer]:
+        """Have a server take nobody new in."""
+        return self._drain(asked, True, asked.query["deadline"])
+
+    def undrain_server(self, asked: Asked) -> Deferred[Answer]:
+        """Have it take people in again."""
+        return self._drain(asked, False)
+
+    def _drain(self, asked: Asked, draining: bool, seconds: int | None = None) -> Deferred[Answer]:
+        found = self._find(asked.path["server"])
+        if found.state != CONNECTED or found.name is None:
+            raise Problem(409, f"server {asked.path['server']} is not connected, but {found.state}")
+
+        def answered(response: Response) -> Answer:
+            if response.status != 200:
+                why = f"{response.status} {response.reason}"
+                raise Problem(503, f"server {found.name} does not do that: {why}")
+            return self.server(asked)
+
+        def lost(failure: Failure) -> Answer:
+            failure.trap(ChannelClosed)
+            raise Problem(503, failure.getErrorMessage())
+
+        asking = self._parts.dispatcher.drain(found.name, draining, seconds)
+        return asking.addCallbacks(answered, lost)
 
     def placed_rooms(self, asked: Asked) -> Answer:
         """The rooms that live, each with its server."""

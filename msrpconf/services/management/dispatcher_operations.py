@@ -5,6 +5,7 @@ from __future__ import annotations
 from msrpconf.services.management.operations import (
     AFTER,
     COMMON,
+    DEADLINE,
     LIMIT,
     Interface,
     Operation,
@@ -32,6 +33,23 @@ OPERATIONS = (
     Operation("status", "GET", "/v1/status", "The dispatcher at a glance", "DispatcherStatus"),
     Operation("servers", "GET", _SERVERS, "The servers, by their names", "Servers"),
     Operation("server", "GET", f"{_SERVERS}/{{server}}", "One server", "Server", errors=(404,)),
+    Operation(
+        "drain_server",
+        "PUT",
+        f"{_SERVERS}/{{server}}/drain",
+        "Have a server take nobody new in; who is in stays",
+        "Server",
+        query=(DEADLINE,),
+        errors=(404, 409, 503),
+    ),
+    Operation(
+        "undrain_server",
+        "DELETE",
+        f"{_SERVERS}/{{server}}/drain",
+        "Have a server take people in again",
+        "Server",
+        errors=(404, 409, 503),
+    ),
     Operation(
         "placed_rooms",
         "GET",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from msrpconf.services.draining import MAX_DEADLINE
 from msrpconf.services.management.schemas import MAX_LIMIT, SCHEMAS, Schema, text
 
 
@@ -62,6 +63,16 @@ LIMIT = Query(
 )
 AFTER = Query("after", text("`next` of the page before", maxLength=1000))
 
+DEADLINE = Query(
+    "deadline",
+    {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_DEADLINE,
+        "description": "seconds after which rooms end, or go to other servers; else never",
+    },
+)
+
 COMMON = (
     Operation("index", "GET", "/", "What there is", "Index"),
     Operation("openapi", "GET", "/openapi.json", "This description", "OpenAPI"),
@@ -92,7 +103,14 @@ _ROOM = "/v1/rooms/{room}"
 OPERATIONS = (
     *COMMON,
     Operation("status", "GET", "/v1/status", "The server at a glance", "Status"),
-    Operation("drain", "PUT", "/v1/drain", "Take nobody new in; who is in stays", "Drain"),
+    Operation(
+        "drain",
+        "PUT",
+        "/v1/drain",
+        "Take nobody new in; who is in stays",
+        "Drain",
+        query=(DEADLINE,),
+    ),
     Operation("undrain", "DELETE", "/v1/drain", "Take people in again", "Drain"),
     Operation("drained", "GET", "/v1/drain", "How many are still in", "Drain"),
     Operation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
 
 from msrpconf.conference.control import ConferenceControl
@@ -14,6 +14,7 @@ from msrpconf.protocols.msrp.connection import MsrpFactory
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatcher_end import DispatcherEnd
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.draining import Draining
 from msrpconf.services.focus_links import FocusLinks
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.presence import PresenceService
@@ -63,6 +64,10 @@ class Parts:
     """Who watches rooms; None where that is another process's to know."""
     documents: RoomDocumentService | None = None
     """Who may watch rooms; None without a database."""
+    draining: Draining = field(
+        default=Factory(lambda self: Draining(self.control, self.reactor), takes_self=True)
+    )
+    """Whether people are taken in."""
 
     @property
     def registry(self) -> ConferenceRegistry:

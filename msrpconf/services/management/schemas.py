@@ -320,6 +320,11 @@ SCHEMAS: dict[str, Schema] = {
     "History": whole(messages=array(ref("Message")), total=count("messages that are kept")),
     "Drain": whole(
         draining={**FLAG, "description": "whether nobody new is taken in"},
+        deadline={
+            **nullable(TIME),
+            "description": "when rooms end that are there still, or go to other servers",
+        },
+        kept={**FLAG, "description": "whether that goes on after a restart"},
         rooms=count("rooms in which somebody is"),
         participants=count("devices that are in a room still"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -51,9 +52,10 @@ def read_reply(octets: bytes) -> Reply:
 
 
 class Operator:
-    """Sends HTTP to what `factory` serves."""
+    """Sends HTTP to what `factory` serves; `meanwhile` is done before the answer is read."""
 
     factory: ManagementFactory
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
     def send(self, octets: bytes) -> bytes:
         """Send octets on a connection; all that comes back."""
@@ -62,6 +64,7 @@ class Operator:
         transport = StringTransport()
         channel.makeConnection(transport)
         channel.dataReceived(octets)
+        self.meanwhile()
         sent: bytes = transport.value()
         channel.connectionLost(Failure(ConnectionError()))
         return sent

@@ -103,6 +103,21 @@ class ServersTests(ManagedDispatcherTestCase):
         self.assertEqual(names, ["north", "west"])
         self.assertNotIn("east", self.dispatcher.tables.servers)
 
+    def test_draining(self) -> None:
+        server = self.servers["east"]
+        server.links.draining.changed = server.links.tell_draining
+        self.operator.meanwhile = self.turn
+        reply = self.operator.ask("PUT", f"{SERVERS}/east/drain?deadline=60")
+        self.assertEqual((reply.status, reply.json["draining"]), (200, True))
+        self.assertEqual(server.links.draining.deadline, 60)
+        reply = self.operator.ask("DELETE", f"{SERVERS}/east/drain")
+        self.assertEqual((reply.status, reply.json["draining"]), (200, False))
+        self.cables["east"].break_()
+        reply = self.operator.ask("PUT", f"{SERVERS}/east/drain")
+        self.operator.refused(reply, 409, "server east is not connected, but lost")
+        reply = self.operator.ask("PUT", f"{SERVERS}/north/drain")
+        self.operator.refused(reply, 404, "there is no server north")
+
     def test_a_ping_says_how_long_it_took(self) -> None:
         self.assertIsNone(self.operator.get(f"{SERVERS}/east")["pinged"])
         self.seconds(6)

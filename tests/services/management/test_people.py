@@ -272,7 +272,10 @@ class DrainTests(ManagementTestCase):
     def test_nobody_new_is_taken_in(self) -> None:
         alice, bob = self.joined("alice"), self.joined("bob")
         reply = self.ask("PUT", "/v1/drain")
-        self.assertEqual(reply.json, {"draining": True, "rooms": 1, "participants": 2})
+        self.assertEqual(
+            reply.json,
+            {"draining": True, "deadline": None, "kept": False, "rooms": 1, "participants": 2},
+        )
         answer = self.client("carol").invite()
         self.assertEqual((answer.status, answer.headers.get("Retry-After")), (503, "60"))
         self.assertEqual(answer.reason, "This server takes nobody new: try again later")
