@@ -1,43 +1,29 @@
-"""Kamailio, as Debian has it, in front of a server of ours: what `examples/kamailio` has."""
+"""Kamailio in front of a server of ours: what `examples/kamailio` has, and users for stories."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import TestCase
 
 from msrpconf.client import Chat, UserAgent
 from msrpconf.config import Config
 from msrpconf.protocols.sip.message import Message, Request, Response, parse_message
+from msrpconf.protocols.sip.stream import StreamParser
 from msrpconf.services.compose import ConferenceService, make_service
-from tests.processes import ROOT, Program
+from tests.interop.proxy import EXAMPLE, FOCUS, PROXY, Kamailio, find_kamailio, free_ports
 from tests.scenarios.embedded import Heard, joined
-
-EXAMPLE = ROOT / "examples" / "kamailio"
-
-PROXY = "127.0.0.2"
-"""Another address than ours, so that what comes from it can be told from what does not."""
 
 USERS = "example.com"
 ROOMS = "conference.example.com"
 ROOM = f"sip:lobby@{ROOMS}"
-
-PATIENCE = 15.0
-"""Seconds that Kamailio may take to start, and to end."""
 
 SETTINGS = """
 #!substdef "!MY_USERS!{users}!g"
@@ -45,8 +31,8 @@ SETTINGS = """
 #!substdef "!MY_LISTEN!{proxy}:{public}!g"
 #!substdef "!MY_PRIVATE_LISTEN!{proxy}:{private}!g"
 #!substdef "!MY_PRIVATE_PORT!{private}!g"
-#!substdef "!MY_FOCUS_HOST!127.0.0.1!g"
-#!substdef "!MY_FOCUS_URI!sip:127.0.0.1:{focus}!g"
+#!substdef "!MY_FOCUS_HOST!{focus_host}!g"
+#!substdef "!MY_FOCUS_URI!sip:{focus_host}:{focus}{focus_transport}!g"
 #!substdef "!MY_DIRECTORY!{directory}!g"
 tcp_source_ipv4 = {proxy}
 {more}
@@ -54,53 +40,39 @@ tcp_source_ipv4 = {proxy}
 
 CONFIGURATION = """
 [sip]
-listen = ["udp:127.0.0.1:{focus}", "tcp:127.0.0.1:{focus}"]
+listen = ["udp:{focus_host}:{focus}", "tcp:{focus_host}:{focus}"]
 domains = ["{rooms}"]
 trusted = ["{proxy}"]
 contact = "{contact}"
 [focus]
-outbound_proxy = "sip:{proxy}:{private};lr"
+outbound_proxy = "sip:{proxy}:{private};lr{private_transport}"
+{focus_keys}
+"""
+
+SERVER = """
 [server]
 listen = ["tcp:127.0.0.1:0"]
 """
 
 
-def find_kamailio() -> str:
-    """Where Kamailio is. Skips the test where it is missing, and fails it in CI."""
-    found = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    complete = Path("/usr/share/kamailio/db_sqlite").is_dir() and shutil.which("sqlite3")
-    if found is not None and complete:
-        return found
-    text = "Kamailio is missing: apt install kamailio kamailio-sqlite-modules sqlite3"
-    if os.environ.get("CI"):
-        raise AssertionError(text)
-    raise SkipTest(text)
-
-
-def free_ports(*hosts: str) -> list[int]:
-    """A port at each of the addresses that is free for UDP and for TCP."""
-    ports: list[int] = []
-    with ExitStack() as opened:
-        while len(ports) < len(hosts):
-            host = hosts[len(ports)]
-            stream = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            stream.bind((host, 0))
-            datagram = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            with suppress(OSError):
-                datagram.bind((host, stream.getsockname()[1]))
-                ports.append(stream.getsockname()[1])
-    return ports
-
-
 class KamailioCase(TestCase):
     """Kamailio with its users alice, bob and carol, and a server of ours behind it.
 
-    `settings` are more lines of Kamailio's configuration, `contact` is that of `[sip]`.
+    `settings` are more lines of Kamailio's configuration, `contact` is that of `[sip]`,
+    `focus_keys` are more of `[focus]` and `tables` more of ours. `focus_transport` and
+    `private_transport` are what follows the URIs by which proxy and focus reach each other.
+    `public` is the proxy's port, 0 for any. `kamailio_presence` has watchers ask Kamailio.
     """
 
-    timeout = 60
+    timeout = 90
     settings = ""
     contact = "auto"
+    focus_keys = ""
+    tables = ""
+    focus_transport = ""
+    private_transport = ""
+    public = 0
+    kamailio_presence = False
     people = ("alice", "bob", "carol")
 
     def setUp(self) -> Any:
@@ -109,112 +81,82 @@ class KamailioCase(TestCase):
     @inlineCallbacks
     def start_both(self) -> Generator[Deferred[Any], Any, None]:
         """The server, then the proxy."""
-        kamailio = find_kamailio()
+        kamailio = find_kamailio(presence=self.kamailio_presence)
         self.reactor: Any = import_module("twisted.internet.reactor")
-        self.traced: list[tuple[str, str, bytes]] = []
-        """SIP of our server's: ``in`` or ``out``, the peer, the octets."""
+        self.traced: list[tuple[str, str, Message]] = []
+        """SIP of our server's: ``in`` or ``out``, the peer, the message."""
+        self._streams: defaultdict[tuple[str, str], StreamParser] = defaultdict(StreamParser)
         self.directory = Path(self.mktemp()).resolve()
-        self.public, self.private, self.focus = free_ports(PROXY, PROXY, "127.0.0.1")
+        public, self.private = free_ports(PROXY, PROXY)
+        self.public = self.public or public
         self._waiting: list[tuple[Callable[[Message], bool], Deferred[Any]]] = []
         self._agents: list[UserAgent] = []
-        yield self._serve()
+        shutil.copytree(EXAMPLE, self.directory)
+        self.kamailio = Kamailio(self.reactor, self.directory, self.public, kamailio)
+        self._make_users()
+        self.addCleanup(self.kamailio.stop)
+        yield self.serve()
         self._set_up_proxy()
-        yield self._start_proxy(kamailio)
+        yield self.kamailio.start()
         self.addCleanup(self._all_leave)
 
     def _values(self) -> dict[str, Any]:
+        define = "#!define KAMAILIO_PRESENCE\n" if self.kamailio_presence else ""
         return {
             "users": USERS,
             "rooms": ROOMS,
             "proxy": PROXY,
             "public": self.public,
             "private": self.private,
+            "private_transport": self.private_transport,
+            "focus_host": FOCUS,
             "focus": self.focus,
+            "focus_transport": self.focus_transport,
+            "focus_keys": self.focus_keys,
             "directory": self.directory,
             "contact": self.contact,
-            "more": self.settings,
+            "more": define + self.settings,
         }
 
+    def focus_configuration(self) -> str:
+        """What the focus is configured with."""
+        return CONFIGURATION.format(**self._values())
+
     @inlineCallbacks
-    def _serve(self) -> Generator[Deferred[Any], Any, None]:
+    def serve(self) -> Generator[Deferred[Any], Any, None]:
+        """Start a server, at a port that is free."""
+
         def trace(kind: str, direction: str, peer: str, octets: bytes) -> None:
             if kind == "sip":
-                self.traced.append((direction, peer, octets))
+                for message in self._messages(direction, peer, octets):
+                    self.traced.append((direction, peer, message))
                 self._look()
 
-        text = CONFIGURATION.format(**self._values())
-        self.service: ConferenceService = make_service(
-            Config.parse(text, "the test"), self.reactor, trace
-        )
-        yield self.service.startService()
+        while True:
+            (self.focus,) = free_ports(FOCUS)
+            text = self.focus_configuration() + SERVER + self.tables
+            config = Config.parse(text, str(self.directory / "msrpconf.toml"))
+            self.service: ConferenceService = make_service(config, self.reactor, trace)
+            try:
+                yield self.service.startService()
+                break
+            except CannotListenError:
+                continue
+        # Before the proxy: what it has to tell goes that way.
         self.addCleanup(self.service.stopService)
 
-    def _set_up_proxy(self) -> None:
-        shutil.copytree(EXAMPLE, self.directory)
-        (self.directory / "settings.cfg").write_text(SETTINGS.format(**self._values()))
-        self._run_script("setup", str(self.directory))
+    def _make_users(self) -> None:
+        self.assertEqual(self.kamailio.run("setup", str(self.directory)), "")
         for name in self.people:
-            self._run_script("setup", str(self.directory), name, USERS, typed=password_of(name))
+            self.add_user(name)
 
-    def _run_script(self, script: str, *arguments: str, typed: str = "") -> None:
-        done = subprocess.run(
-            [str(self.directory / script), *arguments],
-            input=typed,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
+    def add_user(self, name: str) -> None:
+        """Give the proxy a user."""
+        arguments = ("setup", str(self.directory), name, USERS)
+        self.assertEqual(self.kamailio.run(*arguments, typed=password_of(name)), "")
 
-    @inlineCallbacks
-    def _start_proxy(self, kamailio: str) -> Generator[Deferred[Any], Any, None]:
-        program = Program("kamailio", self.reactor)
-        environment = {
-            **os.environ,
-            "PATH": f"{os.environ.get('PATH', '')}:{Path(kamailio).parent}",
-            "RUN_DIRECTORY": str(self.directory),
-        }
-        start = str(self.directory / "start")
-        # A group of its own: it has children, which must not outlive it.
-        arguments = ["setsid", start, "-m", "32", "-M", "8"]
-        process = self.reactor.spawnProcess(
-            program, shutil.which("setsid"), arguments, environment, str(self.directory)
-        )
-        group = process.pid
-        self.program = program
-        self.addCleanup(self._stop_proxy, program, group)
-        yield self._when_ready(program)
-
-    @inlineCallbacks
-    def _when_ready(self, program: Program) -> Generator[Deferred[Any], Any, None]:
-        """Done when it answers OPTIONS over TCP; stopped before, it may hang."""
-        deadline = self.reactor.seconds() + PATIENCE
-        while True:
-            try:
-                answer = yield self._ask()
-                break
-            except ConnectError:
-                if program.status is not None or self.reactor.seconds() > deadline:
-                    raise AssertionError(f"{program}") from None
-                yield deferLater(self.reactor, 0.02)
-        self.assertIn("SIP/2.0 200 OK", answer, str(program))
-
-    @inlineCallbacks
-    def _ask(self) -> Generator[Deferred[Any], Any, str]:
-        endpoint = HostnameEndpoint(self.reactor, PROXY.encode(), self.public, timeout=5)
-        asking = yield connectProtocol(endpoint, Asking(self.public))
-        answer: str = yield asking.answer.addTimeout(PATIENCE, self.reactor)
-        return answer
-
-    @inlineCallbacks
-    def _stop_proxy(self, program: Program, group: int) -> Generator[Deferred[Any], Any, None]:
-        if program.status is None:
-            program.signals("TERM")
-            yield DeferredList([_shielded(program.ended).addTimeout(PATIENCE, self.reactor)])
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        if program.status is None:
-            yield program.ended
+    def _set_up_proxy(self) -> None:
+        (self.directory / "settings.cfg").write_text(SETTINGS.format(**self._values()))
 
     @inlineCallbacks
     def _all_leave(self) -> Generator[Deferred[Any], Any, None]:
@@ -237,25 +179,32 @@ class KamailioCase(TestCase):
 
     @inlineCallbacks
     def enter(
-        self, name: str, transport: str = "udp", **options: Any
+        self, name: str, transport: str = "udp", *, room: str = ROOM, **options: Any
     ) -> Generator[Deferred[Any], Any, tuple[Chat, Heard]]:
         """Have somebody register and join."""
         agent = self.agent(name, transport)
         yield agent.register()
-        pair: tuple[Chat, Heard] = yield joined(agent, ROOM, **options)
+        pair: tuple[Chat, Heard] = yield joined(agent, room, **options)
         return pair
 
     def came(self, method: str) -> list[Request]:
         """The requests of this method that have come to our server."""
-        return [each for each in self._messages("in") if each.method == method]
+        return self._requests("in", method)
 
     def went(self, method: str) -> list[Request]:
         """The requests of this method that our server has sent."""
-        return [each for each in self._messages("out") if each.method == method]
+        return self._requests("out", method)
 
-    def _messages(self, direction: str) -> list[Request]:
-        messages = [parse_message(octets) for way, _, octets in self.traced if way == direction]
-        return [each for each in messages if isinstance(each, Request)]
+    def _requests(self, direction: str, method: str) -> list[Request]:
+        messages = [message for way, _, message in self.traced if way == direction]
+        return [each for each in messages if isinstance(each, Request) and each.method == method]
+
+    def _messages(self, direction: str, peer: str, octets: bytes) -> list[Message]:
+        """What octets have: on a connection, several messages may come at once."""
+        if peer.startswith("udp:"):
+            return [parse_message(octets)]
+        found = self._streams[direction, peer].receive_data(octets)
+        return [each for each in found if isinstance(each, Message)]
 
     def when_answered(self, request: Request) -> Deferred[int]:
         """The status that a request of ours gets, once it is there."""
@@ -267,13 +216,14 @@ class KamailioCase(TestCase):
                 and (message.call_id, message.cseq) == (request.call_id, request.cseq)
             )
 
-        return self._when(answers).addCallback(lambda message: message.status)
+        return self.when(answers).addCallback(lambda message: message.status)
 
     def when_came(self, method: str) -> Deferred[Any]:
         """A request of this method, once it is there."""
-        return self._when(lambda each: isinstance(each, Request) and each.method == method)
+        return self.when(lambda each: isinstance(each, Request) and each.method == method)
 
-    def _when(self, fits: Callable[[Message], bool]) -> Deferred[Any]:
+    def when(self, fits: Callable[[Message], bool]) -> Deferred[Any]:
+        """A message to our server that `fits`, once it is there."""
         found: Deferred[Any] = Deferred()
         self._waiting.append((fits, found))
         self._look()
@@ -282,55 +232,13 @@ class KamailioCase(TestCase):
     def _look(self) -> None:
         for each in list(self._waiting):
             fits, found = each
-            for direction, _, octets in self.traced:
-                message = parse_message(octets)
+            for direction, _, message in self.traced:
                 if direction == "in" and fits(message):
                     self._waiting.remove(each)
                     found.callback(message)
                     break
 
 
-class Asking(Protocol):
-    """Sends OPTIONS over TCP; `answer` is what comes."""
-
-    def __init__(self, port: int) -> None:
-        self.answer: Deferred[str] = Deferred()
-        self._uri = f"sip:{PROXY}:{port}"
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        lines = [
-            f"OPTIONS {self._uri} SIP/2.0",
-            "Via: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bKready",
-            "Max-Forwards: 70",
-            "From: <sip:ready@127.0.0.1>;tag=ready",
-            f"To: <{self._uri}>",
-            "Call-ID: ready",
-            "CSeq: 1 OPTIONS",
-            "Content-Length: 0",
-        ]
-        self.transport.write("\r\n".join([*lines, "", ""]).encode())
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self.answer.called:
-            self.answer.callback(data.decode())
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-
 def password_of(name: str) -> str:
     """The password of one of the users."""
     return f"{name}'s secret"
-
-
-def _shielded(awaited: Deferred[int]) -> Deferred[int]:
-    """The same, which can be given up without harm to the other."""
-    result: Deferred[int] = Deferred()
-
-    def ended(status: int) -> int:
-        if not result.called:
-            result.callback(status)
-        return status
-
-    awaited.addCallback(ended)
-    return result

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from msrpconf.client import Invited, JoinError, UserAgent
 from msrpconf.client.referring import ReferError
 from msrpconf.client.registration import RegisterError
-from tests.interop.kamailio import PROXY, ROOM, USERS, KamailioCase, find_kamailio, password_of
+from tests.interop.kamailio import ROOM, USERS, KamailioCase, password_of
+from tests.interop.proxy import FOCUS, PROXY, find_kamailio
 from tests.interop.test_sipp import answer_late
 from tests.scenarios.embedded import joined, when_logged
 
@@ -122,7 +123,7 @@ class LargeTests(KamailioCase):
     def test_the_proxy_goes_over_to_tcp(self) -> Story:
         alice, _ = yield self.enter("alice", "udp", subject="All about it " * 200)
         transports = {
-            peer.split(":")[0] for _, peer, octets in self.traced if octets.startswith(b"INVITE ")
+            peer.split(":")[0] for _, peer, each in self.traced if each.cseq.method == "INVITE"
         }
         self.assertEqual(transports, {"tcp"})
         yield alice.leave()
@@ -185,7 +186,7 @@ class WhoTests(KamailioCase):
             direct = self.agent(
                 "alice",
                 transport,
-                proxy=f"{transport}:127.0.0.1:{self.focus}",
+                proxy=f"{transport}:{FOCUS}:{self.focus}",
                 headers=(("P-Asserted-Identity", f"<sip:bob@{USERS}>"),),
             )
             error = yield self.refusal(direct)
