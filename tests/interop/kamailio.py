@@ -165,7 +165,14 @@ class KamailioCase(TestCase):
 
     # For stories.
 
-    def agent(self, name: str, transport: str = "udp", **options: Any) -> UserAgent:
+    def agent(
+        self,
+        name: str,
+        transport: str = "udp",
+        *,
+        kind: type[UserAgent] = UserAgent,
+        **options: Any,
+    ) -> UserAgent:
         """A user agent that knows its proxy and its password, and ends with the test."""
         options = {
             "proxy": f"{transport}:{PROXY}:{self.public}",
@@ -173,7 +180,7 @@ class KamailioCase(TestCase):
             "listen": f"{transport}:127.0.0.1:0",
             **options,
         }
-        agent = UserAgent(self.reactor, f"sip:{name}@{USERS}", **options)
+        agent = kind(self.reactor, f"sip:{name}@{USERS}", **options)
         self._agents.append(agent)
         return agent
 
