@@ -33,6 +33,7 @@ SETTINGS = """
 #!substdef "!MY_PRIVATE_PORT!{private}!g"
 #!substdef "!MY_FOCUS_HOST!{focus_host}!g"
 #!substdef "!MY_FOCUS_URI!sip:{focus_host}:{focus}{focus_transport}!g"
+#!substdef "!MY_PRESENCE_URI!sip:{focus_host}:{presence}!g"
 #!substdef "!MY_DIRECTORY!{directory}!g"
 tcp_source_ipv4 = {proxy}
 {more}
@@ -61,7 +62,8 @@ class KamailioCase(TestCase):
     `settings` are more lines of Kamailio's configuration, `contact` is that of `[sip]`,
     `focus_keys` are more of `[focus]` and `tables` more of ours. `focus_transport` and
     `private_transport` are what follows the URIs by which proxy and focus reach each other.
-    `public` is the proxy's port, 0 for any. `kamailio_presence` has watchers ask Kamailio.
+    `public` is the proxy's port, 0 for any. `presence` is that of a presence agent apart,
+    `kamailio_presence` has watchers ask Kamailio.
     """
 
     timeout = 90
@@ -72,6 +74,7 @@ class KamailioCase(TestCase):
     focus_transport = ""
     private_transport = ""
     public = 0
+    presence = 0
     kamailio_presence = False
     people = ("alice", "bob", "carol")
 
@@ -111,6 +114,7 @@ class KamailioCase(TestCase):
             "private_transport": self.private_transport,
             "focus_host": FOCUS,
             "focus": self.focus,
+            "presence": self.presence or self.focus,
             "focus_transport": self.focus_transport,
             "focus_keys": self.focus_keys,
             "directory": self.directory,

@@ -13,9 +13,11 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from msrpconf.client import Invited, JoinError, UserAgent
 from msrpconf.client.referring import ReferError
 from msrpconf.client.registration import RegisterError
+from msrpconf.protocols.sip.flow import Address
 from tests.interop.kamailio import ROOM, USERS, KamailioCase, password_of
 from tests.interop.proxy import FOCUS, PROXY, find_kamailio
 from tests.interop.test_sipp import answer_late
+from tests.interop.watching import Watcher
 from tests.scenarios.embedded import joined, when_logged
 
 Story = Generator[Deferred[Any], Any, None]
@@ -208,6 +210,27 @@ class WhoTests(KamailioCase):
         error = yield self.refusal(self.agent("alice"), "sip:lobby@elsewhere.example.org")
         self.assertEqual(error.status, 403)
         self.assertIn("Not a domain of this proxy", error.reason)
+
+    @inlineCallbacks
+    def test_a_dialog_that_is_made_up(self) -> Story:
+        """Nobody is asked for a password in a dialog: but one must know it."""
+        mallory = Watcher("alice", USERS, "", Address("udp", PROXY, self.public))
+        yield mallory.start()
+        self.addCleanup(mallory.stop)
+        for method in ("REFER", "INVITE", "SUBSCRIBE", "BYE"):
+            headers = [
+                ("Route", f"<sip:{PROXY}:{self.public};lr>"),
+                ("From", f"<sip:bob@{USERS}>;tag=made"),
+                ("To", f"<{ROOM}>;tag=local.made"),
+                ("Contact", "<sip:bob@127.0.0.1:9>"),
+                ("P-Asserted-Identity", f"<sip:bob@{USERS}>"),
+                ("Refer-To", f"<sip:alice@{USERS};method=BYE>"),
+                ("Event", "conference"),
+            ]
+            _, answer = yield mallory.send(method, ROOM, headers)
+            self.assertIn(answer.status, (405, 481), method)
+            (came,) = self.came(method)
+            self.assertNotIn("P-Asserted-Identity", came.headers)
 
 
 class ReferTests(KamailioCase):

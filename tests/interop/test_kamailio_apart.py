@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import deferLater
 
 from msrpconf.client import Invited, JoinError
 from msrpconf.protocols.sip.flow import Address
@@ -33,6 +34,15 @@ DISPATCHER = """
 [dispatcher]
 name = "focus.example.com"
 servers = ["unix:{socket}"]
+"""
+
+PRESENCE = """
+[sip]
+listen = ["udp:{focus}:{port}", "tcp:{focus}:{port}"]
+domains = ["conference.example.com"]
+trusted = ["{proxy}", "{focus}"]
+[presence]
+interval = 0.1
 """
 
 
@@ -95,8 +105,8 @@ class ApartTests(ApartCase):
     @inlineCallbacks
     def test_a_focus_that_is_killed(self) -> Story:
         """Another in its place goes on with the calls, through the same proxy."""
-        alice, alice_hears = yield self.enter("alice")
-        bob, bob_hears = yield self.enter("bob", "tcp")
+        alice, _ = yield self.enter("alice")
+        _, bob_hears = yield self.enter("bob", "tcp")
         yield self.server.shows(f"joined: {BOB}")
         self.focus_program.signals("KILL")
         yield self.focus_program.ends()
@@ -110,7 +120,65 @@ class ApartTests(ApartCase):
         yield self.server.shows(f"left: {ALICE}")
 
 
-class KamailioPresenceTests(ApartCase):
+class WatchingCase(ApartCase):
+    """Somebody who watches."""
+
+    @inlineCallbacks
+    def follow(self) -> Story:
+        """Alice, who is in the room, is told who comes and goes, also after a refresh."""
+        proxy = Address("tcp", PROXY, self.public)
+        watcher = Watcher("alice", USERS, password_of("alice"), proxy)
+        yield watcher.start()
+        self.addCleanup(watcher.stop)
+        alice, _ = yield self.enter("alice")
+        yield self.until_watched(watcher)
+        yield watcher.until(ALICE)
+        bob, _ = yield self.enter("bob")
+        yield watcher.until_present(BOB)
+        self.assertEqual((yield watcher.subscribe(ROOM)).status, 200)
+        yield watcher.until(ALICE, BOB)
+        for each in (alice, bob):
+            yield each.leave()
+
+    @inlineCallbacks
+    def until_watched(self, watcher: Watcher) -> Story:
+        """Subscribe, as soon as the presence agent knows the room."""
+        while True:
+            answer = yield watcher.subscribe(ROOM)
+            if answer.status != 404:
+                break
+            yield deferLater(self.reactor, 0.05)
+        self.assertEqual(answer.status, 200)
+
+
+class PresenceWithFocusTests(WatchingCase):
+    tables = "[presence]\ninterval = 0.1\n"
+
+    def test_who_comes_and_goes(self) -> Any:
+        return self.follow()
+
+
+class PresenceApartTests(WatchingCase):
+    """A presence agent as a third process."""
+
+    @property
+    def focus_keys(self) -> str:  # type: ignore[override]
+        return f'presence = "sip:{FOCUS}:{self.presence};transport=tcp"'
+
+    @inlineCallbacks
+    def serve(self) -> Story:
+        (self.presence,) = free_ports(FOCUS)
+        config = self.directory / "presence.toml"
+        config.write_text(PRESENCE.format(focus=FOCUS, proxy=PROXY, port=self.presence))
+        presence = self.begin("msrpconf-presence", config)
+        yield presence.shows("SIP at")
+        yield super().serve()
+
+    def test_who_comes_and_goes(self) -> Any:
+        return self.follow()
+
+
+class KamailioPresenceTests(WatchingCase):
     """The server has its rooms published by the focus, to Kamailio."""
 
     kamailio_presence = True
@@ -119,24 +187,5 @@ class KamailioPresenceTests(ApartCase):
     def focus_keys(self) -> str:  # type: ignore[override]
         return f'presence = "sip:{PROXY}:{self.private};transport=tcp"'
 
-    @inlineCallbacks
-    def watches(self, name: str) -> Generator[Any, Any, Watcher]:
-        """Somebody who watches the room."""
-        proxy = Address("tcp", PROXY, self.public)
-        watcher = Watcher(name, USERS, password_of(name), proxy)
-        yield watcher.start()
-        self.addCleanup(watcher.stop)
-        answer = yield watcher.subscribe(ROOM)
-        self.assertEqual(answer.status, 200)
-        return watcher
-
-    @inlineCallbacks
-    def test_who_comes_and_goes(self) -> Story:
-        watcher = yield self.watches("carol")
-        alice, _ = yield self.enter("alice")
-        yield watcher.until(ALICE)
-        bob, _ = yield self.enter("bob")
-        yield watcher.until(ALICE, BOB)
-        for each in (alice, bob):
-            yield each.leave()
-        yield watcher.until()
+    def test_who_comes_and_goes(self) -> Any:
+        return self.follow()

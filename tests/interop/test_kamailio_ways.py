@@ -8,7 +8,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.client import Invited, JoinError, UserAgent
-from msrpconf.protocols.sip.flow import Address
 from tests.interop.kamailio import ROOM, USERS, KamailioCase
 from tests.interop.proxy import PROXY
 from tests.scenarios.embedded import joined
@@ -19,10 +18,15 @@ Story = Generator[Deferred[Any], Any, None]
 class BehindNat(UserAgent):
     """A user agent whose Contact leads nowhere: the address that it has behind a NAT."""
 
-    def _contact(self, local: Address) -> str:
-        name = self.user.removeprefix("sip:").partition("@")[0]
-        suffix = "" if local.transport == "udp" else f";transport={local.transport}"
-        return f"<sip:{name}@10.99.99.99:5099{suffix}>"
+    def __init__(self, reactor: Any, user: str, **options: Any) -> None:
+        super().__init__(reactor, user, **options)
+        name = user.removeprefix("sip:").partition("@")[0]
+
+        def contact(transport: str, host: str) -> str:
+            suffix = "" if transport == "udp" else f";transport={transport}"
+            return f"<sip:{name}@10.99.99.99:5099{suffix}>"
+
+        self._ends.contact = contact  # type: ignore[method-assign]
 
 
 class NatTests(KamailioCase):
@@ -42,7 +46,9 @@ class NatTests(KamailioCase):
         # How the proxy finds the way: untouched in the Request-URI.
         (invite,) = (each for each in self.came("INVITE") if "bob" in str(each.from_.uri))
         self.assertEqual(str(bye.uri), str(invite.contacts[0].uri))
-        self.assertRegex(str(bye.uri), r"^sip:bob@10\.99\.99\.99:5099.*;alias=127\.0\.0\.1~\d+~[12]$")
+        self.assertRegex(
+            str(bye.uri), r"^sip:bob@10\.99\.99\.99:5099.*;alias=127\.0\.0\.1~\d+~[12]$"
+        )
         yield alice.leave()
 
     def test_removed_over_udp(self) -> Any:

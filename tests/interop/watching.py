@@ -136,6 +136,14 @@ class Watcher:
         return result
 
     @inlineCallbacks
+    def until_present(self, user: str) -> Generator[Deferred[Any], Any, None]:
+        """Done with a NOTIFY that has this user, perhaps among others, as connected."""
+        while True:
+            news: News = yield self.next()
+            if "connected" in news.users.get(user, "").split():
+                return
+
+    @inlineCallbacks
     def until(self, *present: str) -> Generator[Deferred[Any], Any, News]:
         """The first NOTIFY, from now on, that has just these users as connected."""
         while True:
