@@ -130,7 +130,8 @@ class UsualPortTests(KamailioCase):
         bob, _ = yield self.enter("bob", "tcp")
         yield bob.leave()
         invite = self.came("INVITE")[0]
-        self.assertEqual(invite.raw_record_routes, [f"<sip:{PROXY};lr>"])
+        routes = [f"<sip:{PROXY}:{self.private};r2=on;lr>", f"<sip:{PROXY};r2=on;lr>"]
+        self.assertEqual(invite.raw_record_routes, routes)
         self.assertNotIn(":5060", str(invite.headers))
         # Where it stands is no matter: Kamailio adds it at the end.
         names = [name.lower() for name, _ in invite.headers]
@@ -138,4 +139,4 @@ class UsualPortTests(KamailioCase):
         yield self.service.stopService()
         self.assertIn("shutting down", (yield alice_hears.ended))
         byes = self.went("BYE")
-        self.assertEqual(byes[-1].raw_routes, [f"<sip:{PROXY};lr>"])
+        self.assertEqual(byes[-1].raw_routes, routes)
