@@ -9,11 +9,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IReactorTime
 
+from msrpconf.protocols.sip.failover import Failover, Outcome
 from msrpconf.protocols.sip.flow import Address, Endpoint, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.memory import ShortMemory
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.protocols.sip.outgoing import next_hop
+from msrpconf.protocols.sip.outgoing import may_take, next_hop
 from msrpconf.protocols.sip.requests import Locator
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.transport import MAX_UDP_REQUEST
@@ -41,6 +42,7 @@ class NotifySender:
         locate: Locator,
         is_alive: Callable[[Flow], bool],
     ) -> None:
+        self._failover = Failover(clock)
         self._layer = layer
         self._locate = locate
         self._is_alive = is_alive
@@ -56,20 +58,20 @@ class NotifySender:
         nobody answers. `small` makes the form for UDP.
         """
         flow = self._flow(notify, token)
-        response: Response
         if flow is not None:
-            response, sent = yield self._to(notify, flow.peer, flow, small)
-            if sent:
-                return response
+            outcome: Outcome = yield self._to(notify, flow.peer, flow, small)
+            if outcome.served or outcome.response.status == 408:
+                return outcome.response
         try:
             addresses = yield self._locate(next_hop(notify))
         except LocateError as error:
             return notify.response(503, f"No way to {notify.uri}: {error}")
-        response = notify.response(503, f"No address for {notify.uri}")
-        for address in addresses:
-            response, sent = yield self._to(notify, address, None, small)
-            if sent and response.status != 503:
-                break
+
+        def attempt(address: Address, patience: float | None) -> Deferred[Outcome]:
+            return self._to(notify, address, None, small, patience)
+
+        nowhere = notify.response(503, f"No address for {notify.uri}")
+        response: Response = yield self._failover.send(addresses, attempt, nowhere)
         return response
 
     def _flow(self, notify: Request, token: str) -> Flow | None:
@@ -79,28 +81,32 @@ class NotifySender:
             flow = Flow.parse(token)
         except ValueError:
             return None
-        return flow if self._is_alive(flow) else None
+        return flow if may_take(notify, flow) and self._is_alive(flow) else None
 
     @inlineCallbacks
     def _to(
-        self, notify: Request, address: Address, flow: Flow | None, small: Callable[[], Request]
-    ) -> Generator[Deferred[Any], Any, tuple[Response, bool]]:
-        """The final response from one address, and whether it could be sent there."""
+        self,
+        notify: Request,
+        address: Address,
+        flow: Flow | None,
+        small: Callable[[], Request],
+        patience: float | None = None,
+    ) -> Generator[Deferred[Any], Any, Outcome]:
+        """What comes of it at one address."""
         if address.transport == "udp" and _octets(notify) + HOP_OCTETS > MAX_UDP_REQUEST:
             if not self._no_stream.get(address.endpoint):
                 stream = evolve(address, transport="tcp")
-                transaction = self._layer.request(notify, stream)
+                transaction = self._layer.request(notify, stream, patience=patience)
                 response: Response = yield transaction.when_final()
+                outcome = Outcome.of(transaction, response, notify)
                 # Where nobody answers it was perhaps something else that took the connection.
-                if transaction.error is None and response.status != 408:
-                    return response, True
+                if transaction.error is None:
+                    return outcome
                 self._no_stream.put(address.endpoint, True)
             notify = small()
-        transaction = self._layer.request(notify, address, flow)
+        transaction = self._layer.request(notify, address, flow, patience=patience)
         response = yield transaction.when_final()
-        if transaction.error is not None:
-            return notify.response(503, str(transaction.error)), False
-        return response, True
+        return Outcome.of(transaction, response, notify)
 
 
 def _octets(request: Request) -> int:

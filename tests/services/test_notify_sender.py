@@ -48,7 +48,14 @@ class NotifySenderTests(SynchronousTestCase):
             self.clock, layer, lambda uri: succeed(self.addresses), self.alive.__contains__
         )
 
-    def request(self, notify: Request, target: Address, flow: Flow | None = None) -> _Sent:
+    def request(
+        self,
+        notify: Request,
+        target: Address,
+        flow: Flow | None = None,
+        *,
+        patience: float | None = None,
+    ) -> _Sent:
         """As the transaction layer does."""
         sent = _Sent(notify, target, flow)
         self.sent.append(sent)
@@ -112,7 +119,7 @@ class NotifySenderTests(SynchronousTestCase):
 
     def test_something_else_that_takes_the_connection(self) -> None:
         done = self.notify(5000)
-        self.answer(408)
+        self.answer(408, "does not answer")
         self.answer()
         self.assertEqual(self.successResultOf(done).status, 200)
         self.assertEqual(self.went(), [("tcp", 5000), ("udp", len(SMALL))])

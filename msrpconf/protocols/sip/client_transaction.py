@@ -66,6 +66,7 @@ class ClientTransaction:
         "_alarm",
         "_context",
         "_interval",
+        "_patience",
         "_repeat_alarm",
         "_sending",
         "_sent",
@@ -103,6 +104,7 @@ class ClientTransaction:
         self._sent: Sent | None = None
         self._alarm: Alarm | None = None
         self._repeat_alarm: Alarm | None = None
+        self._patience: Alarm | None = None
         self._interval = context.timers.t1
 
     def when_final(self) -> Deferred[Response]:
@@ -126,10 +128,15 @@ class ClientTransaction:
         one. The TU still gets the final response, most often 487. Does nothing for others.
         """
 
-    def start(self, flow: Flow | None) -> None:
-        """For the layer: sends the request, over `flow` if it is there."""
+    def start(self, flow: Flow | None, patience: float | None = None) -> None:
+        """For the layer: sends the request, over `flow` if it is there.
+
+        `patience` are the seconds for the first response, if that is to come sooner than usual.
+        """
         context = self._context
         self._alarm = context.alarms.set(context.timers.timeout, self._timed_out)  # B and F
+        if patience is not None:
+            self._patience = context.alarms.set(patience, self._lose_patience)
         self._sending = context.sender.send_request(self.request, self.target, flow)
         self._sending.addCallbacks(self._started, self._failed)
 
@@ -195,7 +202,12 @@ class ClientTransaction:
 
     def _timed_out(self) -> None:
         """Timers B and F."""
+        self.error = TransportError(f"{self.target}: does not answer")
         self._fail(408)
+
+    def _lose_patience(self) -> None:
+        if self.state is self.first_state:
+            self._timed_out()
 
     def _fail(self, status: int) -> None:
         self._tell(self.request.response(status), None)
@@ -229,6 +241,8 @@ class ClientTransaction:
         self._set_alarm(None)
         if self._repeat_alarm is not None:
             self._repeat_alarm.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
         if self._sending is not None:
             self._sending.cancel()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Headers, Request
 from msrpconf.protocols.sip.uri import URI, SipURI
 
@@ -17,10 +17,31 @@ MAX_FORWARDS = 70
 """What a request without Max-Forwards gets (RFC 3261 section 8.1.1.6)."""
 
 
-def next_hop(request: Request) -> URI:
-    """The URI whose address a request goes to: its first Route, else its own (section 8.1.2)."""
+def is_sips(request: Request) -> bool:
+    """Whether a request is for who is to be reached by TLS alone (section 26.2.2)."""
+    return request.uri.scheme == "sips"
+
+
+def next_hop(request: Request, proxy: URI | None = None) -> URI:
+    """The URI whose address a request goes to (section 8.1.2).
+
+    That of the `proxy`, if there is one, else the first Route, else its own; as a sips URI, if
+    its own is one.
+    """
     routes = request.routes
-    return routes[0].uri if routes else request.uri
+    return as_secure(proxy or (routes[0].uri if routes else request.uri), request.uri)
+
+
+def as_secure(hop: URI, uri: URI) -> URI:
+    """The URI of a hop on the way to `uri`: as a sips URI, if that is one."""
+    if uri.scheme == "sips" and isinstance(hop, SipURI) and hop.scheme != "sips":
+        return evolve(hop.without_parameters("transport"), scheme="sips")
+    return hop
+
+
+def may_take(request: Request, flow: Flow) -> bool:
+    """Whether a request may go by `flow`: one for a sips URI goes by TLS alone."""
+    return flow.transport == "tls" or not is_sips(request)
 
 
 def outgoing(request: Request, target: Address, branch: str) -> Request:

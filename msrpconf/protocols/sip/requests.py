@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.interfaces import IReactorTime
 
 from msrpconf.protocols.sip.client_transaction import ClientTransaction
+from msrpconf.protocols.sip.failover import Failover, Outcome
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Headers, Request, Response
-from msrpconf.protocols.sip.outgoing import for_request_line, next_hop
+from msrpconf.protocols.sip.outgoing import for_request_line, may_take, next_hop
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.uri import URI
 
@@ -27,8 +29,13 @@ class RequestSender:
     """
 
     def __init__(
-        self, layer: TransactionLayer, locate: Locator, is_alive: Callable[[Flow], bool]
+        self,
+        clock: IReactorTime,
+        layer: TransactionLayer,
+        locate: Locator,
+        is_alive: Callable[[Flow], bool],
     ) -> None:
+        self._failover = Failover(clock)
         self._layer = layer
         self._locate = locate
         self._is_alive = is_alive
@@ -40,33 +47,37 @@ class RequestSender:
         flow: Flow | None = None,
         for_address: Callable[[Address], Request] | None = None,
         proxy: URI | None = None,
+        addresses: Sequence[Address] = (),
     ) -> Generator[Deferred[Any], Any, Response]:
         """Send a request, over `flow` while that is alive; give its final response.
 
         `for_address` gives it the form in which it goes to an address; `proxy` is where it
-        goes instead of where it says (RFC 3261 §8.1.2: an alternate destination). The next
-        address is tried where one could not be sent to, or answers 503. What nobody takes
-        gets a 503 of our own making, what nobody answers a 408. A 2xx to an INVITE in a dialog
-        is acknowledged, each time that it comes.
+        goes instead of where it says (RFC 3261 §8.1.2: an alternate destination), and
+        `addresses` are those of that, if they were looked up already. The next
+        address is tried where one could not be sent to, does not answer, or answers 503. What
+        nobody takes gets a 503 of our own making, what nobody answers a 408. A 2xx to an INVITE
+        in a dialog is acknowledged, each time that it comes.
         """
-        if flow is not None and self._is_alive(flow):
+        if flow is not None and may_take(request, flow) and self._is_alive(flow):
             transaction = self._layer.request(request, flow.peer, flow)
             over_flow: Response = yield self._final(transaction)
-            if transaction.error is None:
+            if transaction.error is None or over_flow.status == 408:
                 return over_flow
         try:
-            addresses = yield self._locate(proxy or next_hop(request))
+            addresses = addresses or (yield self._locate(next_hop(request, proxy)))
         except LocateError as error:
             return request.response(503, f"No way to {request.uri}: {error}")
-        response: Response = request.response(503, f"No address for {request.uri}")
-        for address in addresses:
+
+        def attempt(address: Address, patience: float | None) -> Deferred[Outcome]:
             sent = request if for_address is None else for_address(address)
-            transaction = self._layer.request(sent, address)
-            response = yield self._final(transaction)
-            if transaction.error is not None:
-                response = request.response(503, str(transaction.error))
-            elif response.status != 503:
-                break
+            if request.method == "INVITE":
+                patience = None  # what is answered late would stay without an ACK
+            transaction = self._layer.request(sent, address, patience=patience)
+            final = self._final(transaction)
+            return final.addCallback(lambda response: Outcome.of(transaction, response, request))
+
+        nowhere = request.response(503, f"No address for {request.uri}")
+        response: Response = yield self._failover.send(addresses, attempt, nowhere)
         return response
 
     def _final(self, transaction: ClientTransaction) -> Deferred[Response]:
@@ -93,7 +104,7 @@ class RequestSender:
 
         Fails with `LocateError` or `TransportError`; the 2xx then comes again.
         """
-        if flow is not None and self._is_alive(flow):
+        if flow is not None and may_take(ack, flow) and self._is_alive(flow):
             yield self._layer.send_ack(ack, flow.peer, flow)
             return
         addresses = yield self._locate(next_hop(ack))

@@ -198,12 +198,15 @@ class TransactionLayer:
         target: Address,
         flow: Flow | None = None,
         on_response: ResponseHook | None = None,
+        *,
+        patience: float | None = None,
     ) -> ClientTransaction:
         """Sends a request in a transaction of its own (RFC 3261 section 8.1.2).
 
         A copy is sent: it gets a Via, and what else its hop wants (`outgoing`). It goes over
         `flow` while that is alive, else to `target`, whose host is numeric (see `locate`).
-        Responses come to `on_response`, which may be set later, in this turn of the reactor.
+        Responses come to `on_response`, which may be set later, in this turn of the reactor. The
+        first may take `patience` seconds, 64*T1 unless that is given.
         Raises ValueError for ACK and CANCEL: see `send_ack` and `ClientTransaction.cancel`.
         """
         if request.method in ("ACK", "CANCEL"):
@@ -217,7 +220,7 @@ class TransactionLayer:
             f"{branch} {request.method}",
             on_response,
         )
-        self._start(transaction, flow)
+        self._start(transaction, flow, patience)
         return transaction
 
     def send_ack(self, ack: Request, target: Address, flow: Flow | None = None) -> Deferred[Flow]:
@@ -358,9 +361,11 @@ class TransactionLayer:
         self.counters.responses += 1
         transaction.receive(response, flow)
 
-    def _start(self, transaction: ClientTransaction, flow: Flow | None) -> None:
+    def _start(
+        self, transaction: ClientTransaction, flow: Flow | None, patience: float | None = None
+    ) -> None:
         self._client[transaction.key] = transaction
-        transaction.start(flow)
+        transaction.start(flow, patience)
 
     def _send_cancel(self, invite: InviteClientTransaction, cancel: Request) -> None:
         key = f"{cancel.top_via.branch} CANCEL"

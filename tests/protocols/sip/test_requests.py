@@ -48,7 +48,9 @@ class SendingTestCase(SynchronousTestCase):
         self.layer = TransactionLayer(
             self.clock, self.wire, on_request=lambda _: None, on_ack=lambda _, __: None
         )
-        self.sender = RequestSender(self.layer, self.locate, lambda flow: flow in self.live)
+        self.sender = RequestSender(
+            self.clock, self.layer, self.locate, lambda flow: flow in self.live
+        )
 
     def locate(self, uri: URI) -> Deferred[list[Address]]:
         found = self.places.get(str(uri))
