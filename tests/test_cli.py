@@ -103,7 +103,8 @@ class VisitTests(SynchronousTestCase):
     def test_the_rest(self) -> None:
         all_of_it = visit(name="Alice", proxy="udp:[::1]:5060", plain=True, trace="sip")
         self.assertEqual(all_of_it.name, "Alice")
-        self.assertEqual(all_of_it.proxy, Address("udp", "::1", 5060))
+        self.assertEqual(str(all_of_it.proxy), "sip:[::1]:5060;transport=udp")
+        self.assertEqual(str(visit(proxy="sips:example.com").proxy), "sips:example.com")
         self.assertTrue(all_of_it.plain)
         self.assertEqual(all_of_it.trace, {"sip"})
 
@@ -152,7 +153,7 @@ class VisitorTests(SynchronousTestCase):
         self.agents.append(FakeUserAgent(*arguments, **options))
         return self.agents[-1]
 
-    def locate(self, _: object, uri: SipURI) -> Deferred[list[Address]]:
+    def locate(self, _: object, uri: SipURI, **options: Any) -> Deferred[list[Address]]:
         self.asked.append(str(uri))
         return succeed(self.addresses)
 
@@ -168,6 +169,7 @@ class VisitorTests(SynchronousTestCase):
         self.joining(name="Alice", plain=True)
         agent = self.agents[0]
         self.assertEqual(agent.user, "sip:alice@example.com")
+        self.assertIsNone(agent.options.pop("tls").authorities)
         self.assertEqual(
             agent.options,
             {
@@ -179,9 +181,10 @@ class VisitorTests(SynchronousTestCase):
                 "plain": True,
                 "trace": None,
                 "on_invited": None,
+                "patience": visiting.PATIENCE,
             },
         )
-        self.assertEqual(agent.joined["via"], Address("udp", "192.0.2.1", 5060))
+        self.assertEqual(agent.joined["via"], [Address("udp", "192.0.2.1", 5060)])
         self.assertFalse(agent.joined["tls"])
 
     def test_tls_and_a_place_to_be_reached_at(self) -> None:
@@ -201,11 +204,19 @@ class VisitorTests(SynchronousTestCase):
                 "sip:[2001:db8::1]:5060;transport=udp",
             ],
         )
+        self.asked.clear()
+        self.joining(proxy="tls:proxy.example.com:5061")
+        self.joining(proxy="sip:example.net", room="sips:lobby@example.com")
+        self.assertEqual(
+            self.asked, ["sip:proxy.example.com:5061;transport=tls", "sips:example.net"]
+        )
 
     def test_of_several_addresses_the_one_where_somebody_listens(self) -> None:
         self.addresses = [Address("udp", host, 5060) for host in ("::1", "127.0.0.1")]
         self.joining()
-        self.assertEqual(str(self.agents[0].joined["via"]), "udp:127.0.0.1:5060")
+        self.assertEqual(
+            [str(each) for each in self.agents[0].joined["via"]], ["udp:127.0.0.1:5060"]
+        )
 
     def test_nobody_listens(self) -> None:
         self.addresses = [Address("udp", "::1", 5060)]
@@ -216,17 +227,19 @@ class VisitorTests(SynchronousTestCase):
         self.assertEqual(self.agents, [])
         self.successResultOf(self.visitor.leave())
 
-    def test_tls_is_not_there_and_not_tried(self) -> None:
-        self.addresses = [Address("tls", "192.0.2.1", 5061)]
-        self.assertRegex(
-            self.refusal(self.joining()),
-            "sip:lobby@example.com: this version has no TLS for SIP; .*udp",
-        )
-        self.assertEqual(self.agents, [])
+    def test_whose_certificates_are_good(self) -> None:
+        files = write(issue("authority.example.com"), self.mktemp(), "ca")
+        self.joining(ca=str(files.certificate))
+        [authority] = self.agents[0].options["tls"].authorities
+        self.assertIn("authority.example.com", authority.subject.rfc4514_string())
+        for name, why in ((str(files.private_key), "no certificate in PEM"), ("no", "cannot be")):
+            error = self.assertRaises(ClickException, visit, ca=name)
+            self.assertIn(f"{name} ", error.message)
+            self.assertIn(why, error.message)
 
     def test_a_name_that_leads_nowhere(self) -> None:
         why = fail(LocateError("sip:lobby@example.com: example.com has no address"))
-        self.patch(visiting, "locate", lambda *_: why)
+        self.patch(visiting, "locate", lambda *_, **__: why)
         self.assertEqual(
             self.refusal(self.joining()), "sip:lobby@example.com: example.com has no address"
         )

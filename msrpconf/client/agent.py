@@ -42,12 +42,15 @@ from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.sdp import MediaDescription, Origin, offer
 from msrpconf.protocols.sip.answering import MAX_ROUNDS, Answering
+from msrpconf.protocols.sip.dns import Dns, NameServers
 from msrpconf.protocols.sip.flow import Address, Flow, bracket
 from msrpconf.protocols.sip.headers import NameAddr
 from msrpconf.protocols.sip.locate import LocateError, locate
 from msrpconf.protocols.sip.message import Headers, Request, Response
+from msrpconf.protocols.sip.outgoing import as_secure
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
+from msrpconf.protocols.sip.tls import SipTls
 from msrpconf.protocols.sip.transaction import (
     ServerTransaction,
     TransactionLayer,
@@ -71,12 +74,14 @@ class UserAgent:
 
     `user` is the user's URI, with or without ``sip:``; `listen` the address of our
     end of SIP (``udp:127.0.0.1:0``), chosen to suit the peer where it is None;
-    `proxy` the address that requests go to first, whose host may be a name; `plain`
+    `proxy` where requests go first, an address whose host may be a name or a SIP URI; `plain`
     has messages go without message/cpim. Joins over the transport that the room's
     URI names, at the first of its addresses that answers. `on_invited` is called with an
     `Invited` when somebody asks the user into a room; without it, invitations are refused.
     `password` is what proxies and rooms are answered with that ask for one (RFC 8760);
-    `headers` are more header fields of each INVITE. `patience` are the seconds after which a chat
+    `headers` are more header fields of each INVITE. `tls` has our certificate, if we have one, and
+    the authorities of others, for SIP and MSRP; `dns` says which servers domains have, by the
+    system's nameservers unless it is given. `patience` are the seconds after which a chat
     is over whose MSRP connection broke, if the room has not called again or said why until then.
     """
 
@@ -94,6 +99,7 @@ class UserAgent:
         on_invited: OnInvited | None = None,
         password: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        dns: Dns | None = None,
         patience: float = GOODBYE,
     ) -> None:
         uri = parse_uri(user if ":" in user.partition("@")[0] else f"sip:{user}")
@@ -108,7 +114,7 @@ class UserAgent:
         self.reactor = reactor
         self._headers = tuple(headers)
         self._listen = None if listen is None else Address.parse(listen)
-        self._proxy = None if proxy is None else _uri_of(Address.parse(proxy))
+        self._proxy = None if proxy is None else proxy_uri(proxy)
         self.on_invited = on_invited
         self._invitations = Invitations(self)
         self.watches: set[Watch] = set()
@@ -118,21 +124,23 @@ class UserAgent:
         self._legs: dict[tuple[str, str, str | None], Leg] = {}
         self._sessions: dict[bytes, Session] = {}
         sip_trace = None if trace is None else _sip_trace(trace)
-        self._transport = TransportLayer(reactor, trace=sip_trace)
+        self._tls = tls or Tls()
+        self._dns: Dns = NameServers(reactor) if dns is None else dns
+        self._transport = TransportLayer(reactor, trace=sip_trace, tls=SipTls.of(self._tls))
         self.layer = TransactionLayer(
             reactor,
             self._transport,
             on_request=self._requested,
             on_ack=lambda ack, flow: self.followers.acknowledged(ack),
         )
-        self._ends = Listening(self._transport, self.user)
+        certified = self._tls.credentials is not None
+        self._ends = Listening(self._transport, self.user, certified=certified)
         self._transport.on_message = self.layer.receive
         self._transport.on_flow_lost = self.layer.flow_lost
-        self._requests = RequestSender(self.layer, self._locate, self._transport.is_alive)
+        self._requests = RequestSender(reactor, self.layer, self._locate, self._transport.is_alive)
         self._msrp = MsrpFactory(
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
         )
-        self._tls = tls or Tls()
         self.connector = MsrpConnector(reactor, self._msrp, self._tls)
         self.followers = Followers(self)
         """What has chats follow their rooms to other servers."""
@@ -179,19 +187,21 @@ class UserAgent:
 
     def locate_proxy(self, uri: SipURI) -> Deferred[list[Address]]:
         """Where requests for `uri` go first."""
-        return locate(self.reactor, self._proxy or uri)
+        return locate(self.reactor, as_secure(self._proxy or uri, uri), dns=self._dns)
 
-    @inlineCallbacks
-    def contact_towards(self, address: Address) -> Generator[Deferred[Any], Any, str]:
-        """The value of our Contact for who is at an address; fails with `TransportError`."""
-        yield self._ends.towards(address)
-        return self._ends.contact(address.transport, address.host)
+    def contact_towards(self, address: Address, *, sips: bool = False) -> Deferred[str]:
+        """The value of our Contact for who is at an address; fails with `TransportError`.
+
+        `sips` is whether we are to be reached by TLS alone.
+        """
+        reached = self._ends.towards(address)
+        return reached.addCallback(lambda local: self._ends.contact(local, sips=sips))
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
         """Send a request in no dialog to an address; give its final response."""
         if self.answering is not None:
             self.answering.prepare(request)
-        return self._send(request, None, _uri_of(address))
+        return self._send(request, None, [address])
 
     @inlineCallbacks
     def join(
@@ -206,12 +216,13 @@ class UserAgent:
         on_events: OnEvents | None = None,
         tls: bool = False,
         subject: str | None = None,
-        via: Address | None = None,
+        via: Address | Sequence[Address] | None = None,
     ) -> Generator[Deferred[Any], Any, Chat]:
         """Enter the room at the URI `room`; done when one can be heard there.
 
         What is called when is as `Listener` has it. `subject` is what the room is to be about,
-        if joining makes it. `via` is where it is reached, instead of what its URI says.
+        if joining makes it. `via` is where it is reached, instead of what its URI says; if those
+        are several, one after another is tried.
         `tls` is whether MSRP goes over TLS: there must be that, or one gets in nowhere.
         Fails with `JoinError`, whose reason says what is in the way.
         """
@@ -258,7 +269,7 @@ class UserAgent:
         begin: Callable[[str, str], Leg],
         *,
         tls: bool = False,
-        via: Address | None = None,
+        via: Address | Sequence[Address] | None = None,
         subject: str | None = None,
     ) -> Generator[Deferred[Any], Any, Any]:
         """Have a dialog with the room at the URI `room`, and an MSRP session there.
@@ -269,7 +280,9 @@ class UserAgent:
         uri = room_uri(room)
         yield self.start()
         try:
-            addresses = [via] if via else (yield locate(self.reactor, self._proxy or uri))
+            if isinstance(via, Address):
+                via = [via]
+            addresses = via or (yield self.locate_proxy(uri))
         except LocateError as error:
             raise JoinError(503, str(error)) from None
         failures: list[JoinError] = []
@@ -306,15 +319,14 @@ class UserAgent:
         Fails with `Unreached` where another address may do (RFC 3263 §4.3).
         """
         try:
-            yield self._ends.towards(address)
-            local = self._transport.local_address(address.transport, address.host)
+            local = yield self._ends.towards(address)
         except (TransportError, CannotListenError) as error:
             raise Unreached(503, str(error)) from None
         scheme = "msrps" if tls else "msrp"
         path = f"{scheme}://{bracket(local.host)}:{ACTIVE_PORT}/{new_session_id()};tcp"
         leg = begin(str(uri.aor), path)
         line = leg.line(self.fingerprints if tls else ())
-        leg.contact = self._ends.contact(address.transport, address.host)
+        leg.contact = self._ends.contact(local, sips=uri.scheme == "sips")
         leg.via = address
         invite = self._invite(uri, local.host, leg.contact, line)
         if self.answering is not None:
@@ -362,7 +374,7 @@ class UserAgent:
 
     def contact(self, flow: Flow) -> str:
         """The value of our Contact for who has come by `flow`."""
-        return self._ends.contact(flow.transport, flow.remote[0])
+        return self._ends.contact(self._ends.of(flow))
 
     @inlineCallbacks
     def _connect(self, leg: Leg, answer: Response) -> Generator[Deferred[Any], Any, None]:
@@ -396,17 +408,17 @@ class UserAgent:
 
     @inlineCallbacks
     def _send(
-        self, request: Request, flow: Flow | None = None, proxy: URI | None = None
+        self, request: Request, flow: Flow | None, addresses: Sequence[Address] = ()
     ) -> Generator[Deferred[Any], Any, Response]:
         """Send a request, and answer who asks for a password."""
-        response: Response = yield self._requests.send(request, flow, None, proxy)
+        response: Response = yield self._requests.send(request, flow, addresses=addresses)
         for _ in range(MAX_ROUNDS):
             again = None if self.answering is None else self.answering.answer(request, response)
             if again is None:
                 break
             self._count(again)
             request = again
-            response = yield self._requests.send(request, flow, None, proxy)
+            response = yield self._requests.send(request, flow, addresses=addresses)
         return response
 
     def _count(self, request: Request) -> None:
@@ -422,7 +434,7 @@ class UserAgent:
         sending.addErrback(lambda _: None)
 
     def _locate(self, uri: URI) -> Deferred[list[Address]]:
-        return locate(self.reactor, uri, usable=self._transport.can_reach)
+        return locate(self.reactor, uri, usable=self._transport.can_reach, dns=self._dns)
 
     def forget(self, leg: Leg) -> None:
         """A dialog has ended."""
@@ -450,7 +462,11 @@ class UserAgent:
             transaction.answer(481)
 
 
-def _uri_of(address: Address) -> SipURI:
+def proxy_uri(proxy: str) -> SipURI:
+    """The URI of a proxy that is written so, or as an address. Raises ValueError."""
+    if proxy.lower().startswith(("sip:", "sips:")):
+        return SipURI.parse(proxy)
+    address = Address.parse(proxy)
     parameters = (("transport", address.transport),)
     return SipURI("sip", None, None, bracket(address.host), address.port, parameters)
 

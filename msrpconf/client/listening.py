@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 
-from msrpconf.protocols.sip.flow import Address, bracket, is_ipv6
+from msrpconf.protocols.sip.flow import Address, Flow, bracket, is_ipv6
 from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.sockets import bound_socket, is_loopback
 from msrpconf.protocols.sip.transport import TransportLayer
@@ -24,14 +24,18 @@ ATTEMPTS = 20
 class Listening:
     """The addresses at which the user agent of `user`, a URI, listens.
 
+    `certified` is whether we have a certificate: without one nobody can connect to us by TLS, and
+    we are reached by the connections that we make.
+
     Where it listens for UDP it does so for TCP at the same port (RFC 3261 §18.2.1): what is too
     large for a datagram, as the roster of a room may be, comes by TCP.
     """
 
-    def __init__(self, transport: TransportLayer, user: str) -> None:
+    def __init__(self, transport: TransportLayer, user: str, *, certified: bool = False) -> None:
         self.addresses: list[Address] = []
         """With real ports; those for TCP that go with UDP are not named again."""
         self._transport = transport
+        self._certified = certified
         self._user = SipURI.parse(user).user
 
     @inlineCallbacks
@@ -46,24 +50,37 @@ class Listening:
                 # A program of somebody else's may have it: large messages do not come then.
                 yield self._transport.listen(evolve(found, transport="tcp"))
 
-    def towards(self, peer: Address) -> Deferred[None]:
-        """Have an end of our own that `peer` can reach. Fails with `CannotListenError`."""
+    @inlineCallbacks
+    def towards(self, peer: Address) -> Generator[Deferred[Any], Any, Address]:
+        """Where `peer` reaches us: an end of our own, which is made if need be.
+
+        By TLS it is that of a connection, if we have no certificate. Fails with
+        `CannotListenError` or `TransportError`.
+        """
+        if peer.transport == "tls" and not self._certified:
+            flow = yield self._transport.connect(peer)
+            return Address("tls", *flow.local)
         try:
-            self._transport.local_address(peer.transport, peer.host)
+            return self._transport.local_address(peer.transport, peer.host)
         except TransportError:
             if is_ipv6(peer.host):
                 host = "::1" if is_loopback(peer.host) else "::"
             else:
                 host = "127.0.0.1" if is_loopback(peer.host) else "0.0.0.0"
-            return self.at(Address(peer.transport, host, 0))
-        return succeed(None)
+        yield self.at(Address(peer.transport, host, 0))
+        return self._transport.local_address(peer.transport, peer.host)
 
-    def contact(self, transport: str, host: str) -> str:
-        """The value of our Contact for who is at `host`. Raises `TransportError`."""
-        local = self._transport.local_address(transport, host)
-        uri = SipURI("sip", self._user, None, bracket(local.host), local.port)
-        if transport != "udp":
-            uri = uri.with_parameters(("transport", transport))
+    def of(self, flow: Flow) -> Address:
+        """Where the peer of a flow reaches us. Raises `TransportError`."""
+        if flow.transport == "tls" and not self._certified:
+            return Address("tls", *flow.local)
+        return self._transport.local_address(flow.transport, flow.remote[0])
+
+    def contact(self, local: Address, *, sips: bool = False) -> str:
+        """The value of our Contact for who reaches us at `local`; with `sips`, by TLS alone."""
+        uri = SipURI("sips" if sips else "sip", self._user, None, bracket(local.host), local.port)
+        if local.transport != "udp" and not sips:
+            uri = uri.with_parameters(("transport", local.transport))
         return f"<{uri}>"
 
 

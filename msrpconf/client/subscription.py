@@ -66,7 +66,7 @@ class Subscriber(Protocol):
     def locate_proxy(self, uri: SipURI) -> Deferred[list[Address]]:
         """Where requests for `uri` go first."""
 
-    def contact_towards(self, address: Address) -> Deferred[str]:
+    def contact_towards(self, address: Address, *, sips: bool = False) -> Deferred[str]:
         """The value of our Contact for who is at an address."""
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
@@ -183,7 +183,8 @@ class Subscription:
         else:
             try:
                 address = self._via or (yield agent.locate_proxy(self._room))[0]
-                self._contact = yield agent.contact_towards(address)
+                sips = self._room.scheme == "sips"
+                self._contact = yield agent.contact_towards(address, sips=sips)
             except (LocateError, TransportError, CannotListenError) as error:
                 self._end(Over(503, str(error)))
                 return

@@ -6,22 +6,28 @@ import getpass
 import socket
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from attrs import field, frozen
+from cryptography import x509
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
 from msrpconf.client import Chat, JoinError, UserAgent, Watch, WatchError
+from msrpconf.client.agent import proxy_uri
 from msrpconf.client.invited import OnInvited
 from msrpconf.client.registration import RegisterError
 from msrpconf.client.watching import OnEvents
 from msrpconf.programs import program
+from msrpconf.protocols.sip.dns import NameServers
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, is_ipv6, unbracket
 from msrpconf.protocols.sip.locate import LocateError, locate
+from msrpconf.protocols.sip.outgoing import as_secure
 from msrpconf.protocols.sip.sockets import is_loopback
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
+from msrpconf.protocols.tls import Tls, TlsError, read_certificates
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
@@ -55,7 +61,18 @@ _PASSWORD = click.option(
     help="What the proxy or the room is told that asks for a password; better in the "
     "environment, as MSRPCONF_PASSWORD.",
 )
-_PROXY = click.option("--proxy", metavar="udp:HOST:PORT", help="The SIP proxy to send requests to.")
+_PROXY = click.option(
+    "--proxy",
+    metavar="udp:HOST:PORT",
+    help="The SIP proxy to send requests to, also tcp: and tls:, or its URI, such as "
+    "sip:example.com, whose servers the DNS has.",
+)
+_CA = click.option(
+    "--ca",
+    metavar="FILE",
+    help="Who may sign the certificates of others, for TLS, in PEM; without it those whom "
+    "the system trusts.",
+)
 
 
 def visit_options(command: F) -> F:
@@ -65,6 +82,7 @@ def visit_options(command: F) -> F:
             "--trace", metavar="sip,msrp", default="", help="Show what goes over the wire."
         ),
         _PROXY,
+        _CA,
         _PASSWORD,
         click.option(
             "--register", is_flag=True, help="Be registered with the proxy, to be invited by it."
@@ -85,7 +103,7 @@ def visit_options(command: F) -> F:
 def watch_options(command: F) -> F:
     """The same, for who does not enter the room, and only watches it."""
     trace = click.option("--trace", metavar="sip", default="", help="Show what goes over the wire.")
-    for add in (trace, _PROXY, _PASSWORD, _NAME, _USER, _ROOM):
+    for add in (trace, _PROXY, _CA, _PASSWORD, _NAME, _USER, _ROOM):
         command = add(command)
     return command
 
@@ -97,13 +115,14 @@ class Visit:
     room: SipURI
     user: SipURI
     name: str | None = None
-    proxy: Address | None = None
+    proxy: SipURI | None = None
     plain: bool = False
     trace: frozenset[str] = frozenset()
     tls: bool = False
     listen: Address | None = None
     password: str | None = field(default=None, repr=False)
     register: bool = False
+    authorities: tuple[x509.Certificate, ...] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -118,6 +137,7 @@ class Visit:
         listen: str | None = None,
         password: str | None = None,
         register: bool = False,
+        ca: str | None = None,
     ) -> Visit:
         """Reads what was typed. Raises `ClickException`, which says what is wrong."""
         room_uri = _sip_uri(room, "a room", "sip:lobby@127.0.0.1")
@@ -131,13 +151,14 @@ class Visit:
                 room_uri,
                 user_uri,
                 name or None,
-                None if proxy is None else Address.parse(proxy),
+                None if proxy is None else proxy_uri(proxy),
                 plain,
                 parse_trace(trace),
                 tls,
                 None if listen is None else Address.parse(listen),
                 password,
                 register,
+                None if ca is None else _authorities(ca),
             )
         except ValueError as error:
             raise click.ClickException(visible(str(error))) from None
@@ -145,6 +166,16 @@ class Visit:
     def user_uri(self, user: str) -> SipURI:
         """Another user, written as with --as. Raises `ClickException`."""
         return _user_uri(user, self.room)
+
+
+def _authorities(name: str) -> tuple[x509.Certificate, ...]:
+    """The certificates of a file. Raises ValueError."""
+    try:
+        return read_certificates(Path(name).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read: {error.strerror or error}") from None
+    except TlsError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 def _user_uri(user: str, room: SipURI) -> SipURI:
@@ -184,25 +215,25 @@ class Visitor:
     @inlineCallbacks
     def join(self, room: str, **listening: Any) -> Generator[Deferred[Any], Any, Chat]:
         """See `UserAgent.join`."""
-        address = yield self._begin()
+        addresses = yield self._begin()
         assert self._agent is not None
-        joining = self._agent.join(room, tls=self.tls, via=address, **listening)
-        chat: Chat = yield self._answered(joining, room, address)
+        joining = self._agent.join(room, tls=self.tls, via=addresses, **listening)
+        chat: Chat = yield self._answered(joining, room, addresses)
         return chat
 
     @inlineCallbacks
     def watch(self, on_events: OnEvents) -> Generator[Deferred[Any], Any, Watch]:
         """See `UserAgent.watch`."""
-        address = yield self._begin()
+        addresses = yield self._begin()
         assert self._agent is not None
-        watching = self._agent.watch(self.room, via=address, on_events=on_events)
-        watch: Watch = yield self._answered(watching, self.room, address)
+        watching = self._agent.watch(self.room, via=addresses[0], on_events=on_events)
+        watch: Watch = yield self._answered(watching, self.room, addresses)
         return watch
 
     @inlineCallbacks
-    def _begin(self) -> Generator[Deferred[Any], Any, Address]:
-        """Make the user agent; give where its requests go."""
-        address: Address = yield self._find()
+    def _begin(self) -> Generator[Deferred[Any], Any, list[Address]]:
+        """Make the user agent; give where its requests go, one after another."""
+        addresses: list[Address] = yield self._find()
         visit = self.visit
         self._agent = UserAgent(
             self._reactor,
@@ -215,14 +246,15 @@ class Visitor:
             on_invited=self.on_invited,
             password=visit.password,
             patience=PATIENCE,
+            tls=Tls(None, visit.authorities),
         )
         if visit.register:
             yield self._register(self._agent)
-        return address
+        return addresses
 
     @inlineCallbacks
     def _answered(
-        self, asking: Deferred[Any], room: str, address: Address
+        self, asking: Deferred[Any], room: str, addresses: list[Address]
     ) -> Generator[Deferred[Any], Any, Any]:
         """What the room has answered; a `ClickException` says why it did not, or not that."""
         asking.addTimeout(JOIN_TIMEOUT, self._reactor)
@@ -230,14 +262,15 @@ class Visitor:
             answer = yield asking
         except (JoinError, WatchError) as error:
             text = f"{room}: {error}"
-            if error.reason.startswith(str(address)):
+            if error.reason.startswith(tuple(map(str, addresses))):
                 # There was no answer, as an address in front says: what a server has to say of
                 # itself has none.
                 text += f". If no server is running there, {_start_a_server()}"
             raise click.ClickException(visible(text)) from None
         except TimeoutError:
+            where = " or ".join(map(str, addresses))
             raise click.ClickException(
-                f"{address} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
+                f"{where} has not answered for {JOIN_TIMEOUT:.0f} seconds. "
                 f"If no server is running there, {_start_a_server()}"
             ) from None
         return answer
@@ -252,24 +285,17 @@ class Visitor:
             raise click.ClickException(visible(f"{self.user} is not registered: {why}")) from None
 
     @inlineCallbacks
-    def _find(self) -> Generator[Deferred[Any], Any, Address]:
+    def _find(self) -> Generator[Deferred[Any], Any, list[Address]]:
         """Where the INVITE goes, once it is sure that it is not for nothing."""
-        proxy = self.visit.proxy
-        uri = self.visit.room if proxy is None else _uri_of(proxy)
+        room = self.visit.room
+        uri = as_secure(self.visit.proxy or room, room)
         try:
-            addresses = yield locate(self._reactor, uri)
+            addresses = yield locate(self._reactor, uri, dns=NameServers(self._reactor))
         except LocateError as error:
             raise click.ClickException(visible(str(error))) from None
-        if addresses[0].transport == "tls":
-            raise click.ClickException(
-                f"{uri}: this version has no TLS for SIP; a room is written as sip:, with "
-                "transport=udp or transport=tcp"
-            )
         # The name localhost has two addresses, and a server need not listen at both.
-        for address in addresses:
-            if not nobody_listens(address):
-                found: Address = address
-                return found
+        if found := [address for address in addresses if not nobody_listens(address)]:
+            return found
         raise click.ClickException(
             f"no server is listening at {' or '.join(map(str, addresses))}; {_start_a_server()}"
         )
@@ -287,11 +313,6 @@ class Visitor:
 
 def _start_a_server() -> str:
     return f"start one with: {program('twistd')} -n msrpconf"
-
-
-def _uri_of(address: Address) -> SipURI:
-    host = f"[{address.host}]" if is_ipv6(address.host) else address.host
-    return SipURI("sip", None, None, host, address.port, (("transport", address.transport),))
 
 
 def nobody_listens(address: Address) -> bool:

@@ -32,7 +32,7 @@ class Agent:
     def locate_proxy(self, uri: URI) -> Deferred[list[Address]]:
         return succeed([PROXY]) if self.known else fail(LocateError(f"{uri}: nowhere"))
 
-    def contact_towards(self, address: Address) -> Deferred[str]:
+    def contact_towards(self, address: Address, *, sips: bool = False) -> Deferred[str]:
         return succeed(CONTACT)
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
