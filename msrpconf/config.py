@@ -32,7 +32,9 @@ from msrpconf.config_tls import TlsConfig, TlsFiles
 from msrpconf.config_values import UnexpectedValue, found, instead
 from msrpconf.config_xcap import XcapConfig
 from msrpconf.protocols.channel_tls import ChannelTls
+from msrpconf.protocols.sip.tls import SipTls
 from msrpconf.protocols.tls import Tls, TlsError
+from msrpconf.protocols.tls_files import PemFiles
 from msrpconf.storage.url import in_directory
 
 __all__ = [
@@ -170,7 +172,9 @@ class Config:
     def _check_sip(self) -> Iterable[str]:
         if {"focus", "presence"} & self.components:
             yield from self.sip.problems(
-                trusted_written="sip.trusted" in self.written, database="database" in self.written
+                trusted_written="sip.trusted" in self.written,
+                database="database" in self.written,
+                certificate=self.tls.certificate is not None or self.tls.private_key is not None,
             )
 
     @property
@@ -219,6 +223,17 @@ class Config:
         """What `[tls]` gives; None without the table, or where a file of it cannot be used."""
         files = self._tls_files()
         return None if files is None or files.problems else files.tls
+
+    def load_sip_tls(self) -> SipTls:
+        """The TLS of SIP, of a checked configuration; its files are read again when they change.
+
+        Raises `TlsError` where they have changed meanwhile, and cannot be used.
+        """
+        directory = Path(self.source).parent
+        tls = self.tls
+        names = (tls.certificate, tls.private_key, tls.authorities)
+        paths = (None if name is None else directory / name for name in names)
+        return SipTls.of_files(PemFiles(*paths), required=self.sip.require_certificate)
 
     def _tls_files(self) -> TlsFiles | None:
         if "tls" not in self.written:

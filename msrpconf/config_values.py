@@ -142,17 +142,15 @@ def list_of(
 
 def address(*transports: str) -> Callable[[str], Address]:
     """A reader of an address to listen at, with one of these transports."""
-    port = 5060 if "udp" in transports else 2855
+    port, last_port = (5060, 5061) if "udp" in transports else (2855, 2855)
     first, last = transports[0], transports[-1]
-    expected = f'addresses such as "{first}:192.0.2.1:{port}" or "{last}:[2001:db8::1]:{port}"'
+    expected = f'addresses such as "{first}:192.0.2.1:{port}" or "{last}:[2001:db8::1]:{last_port}"'
 
     def read(text: str) -> Address:
         try:
             listen = Address.parse(text)
         except ValueError:
             raise UnexpectedValue(expected, text) from None
-        if listen.transport == "tls" and "tls" not in transports:
-            raise UnexpectedValue(f"{expected}; this version does not listen for TLS yet", text)
         if listen.transport not in transports:
             raise UnexpectedValue(expected, text)
         try:
@@ -252,7 +250,9 @@ def network(text: str) -> Network:
         whole = ip_network(text, strict=False)
     except ValueError:
         raise UnexpectedValue(
-            'networks or addresses such as "192.0.2.0/24", "192.0.2.1" or "2001:db8::/32"', text
+            'networks or addresses such as "192.0.2.0/24", "192.0.2.1" or "2001:db8::/32", or'
+            ' names of certificates such as "tls:proxy.example.com"',
+            text,
         ) from None
     raise UnexpectedValue(f'"{whole}" for the whole network', text)
 

@@ -41,9 +41,11 @@ class LoadTests(SynchronousTestCase):
         Path(path).write_text(
             """
             [sip]
-            listen = ["udp:192.0.2.1:5060", "TCP:[2001:db8::1]:5062"]
+            listen = ["udp:192.0.2.1:5060", "TCP:[2001:db8::1]:5062", "tls:192.0.2.1:5061"]
             domains = ["Conference.Example.com", "[2001:DB8::1]"]
-            trusted = ["192.0.2.0/24", "2001:db8::1"]
+            trusted = ["192.0.2.0/24", "2001:db8::1", "TLS:Proxy.example.com", "tls:[::0:1]"]
+            require_certificate = true
+            nameservers = ["192.0.2.53", "2001:db8::53", "127.0.0.1:5353", "[::1]:54"]
             contact = "address"
             address = "[2001:db8::1]"
             require = ["gruu", "timer"]
@@ -112,10 +114,23 @@ class LoadTests(SynchronousTestCase):
         config.check()
         sip, server, conference = config.sip, config.server, config.conference
         self.assertEqual(
-            sip.listen, (Address("udp", "192.0.2.1", 5060), Address("tcp", "2001:db8::1", 5062))
+            sip.listen,
+            (
+                Address("udp", "192.0.2.1", 5060),
+                Address("tcp", "2001:db8::1", 5062),
+                Address("tls", "192.0.2.1", 5061),
+            ),
         )
         self.assertEqual(sip.domains, ("conference.example.com", "[2001:db8::1]"))
-        self.assertEqual(sip.trusted, (ip_network("192.0.2.0/24"), ip_network("2001:db8::1/128")))
+        networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::1/128"))
+        self.assertEqual(sip.trusted_networks, networks)
+        self.assertEqual(sip.trusted_names, {"proxy.example.com", "::1"})
+        self.assertEqual(str(sip.trusted[2]), "tls:proxy.example.com")
+        self.assertTrue(config.load_sip_tls().required and config.load_sip_tls().has_certificate)
+        self.assertEqual(
+            sip.nameservers,
+            (("192.0.2.53", 53), ("2001:db8::53", 53), ("127.0.0.1", 5353), ("::1", 54)),
+        )
         self.assertEqual((sip.contact, sip.address), ("address", "2001:db8::1"))
         self.assertEqual((sip.require, sip.max_transactions), (("gruu", "timer"), 7))
         self.assertEqual(config.focus.ack_timeout, 1.5)
@@ -377,12 +392,11 @@ class ErrorTests(SynchronousTestCase):
         self.wrong(
             "sip",
             "listen",
-            'addresses such as "udp:192.0.2.1:5060" or "tcp:[2001:db8::1]:5060"',
+            'addresses such as "udp:192.0.2.1:5060" or "tls:[2001:db8::1]:5061"',
             *('["x"]', '["udp:127.0.0.1"]', '["sctp:127.0.0.1:5060"]', '["udp:::1:5060"]'),
             '["udp:127.0.0.1:65536"]',
         )
         self.wrong("sip", "listen", "not a name", '["udp:localhost:5060"]')
-        self.wrong("sip", "listen", "does not listen for TLS yet", '["tls:127.0.0.1:5061"]')
         self.wrong("sip", "listen", "each value once", '["udp:[::1]:1", "udp:[0::1]:1"]')
         self.wrong("server", "listen", '"tcp:192.0.2.1:2855"', '["udp:127.0.0.1:2855"]')
 
@@ -397,6 +411,13 @@ class ErrorTests(SynchronousTestCase):
         self.wrong("sip", "realm", "domain names such as", '"a b"')
         self.wrong("sip", "trusted", "networks or addresses", '["proxy"]', '["1.2.3.4/33"]')
         self.wrong("sip", "trusted", '"10.0.0.0/8" for the whole network', '["10.0.0.1/8"]')
+        name = 'the name in a certificate, without wildcards, such as "tls:proxy.example.com"'
+        self.wrong("sip", "trusted", name, '["tls:*.example.com"]', '["tls:"]', '["tls:a:5061"]')
+
+    def test_wrong_nameservers(self) -> None:
+        text = 'addresses such as "192.0.2.53", "2001:db8::53" or "127.0.0.1:5353"'
+        self.wrong("sip", "nameservers", text, '["ns.example.com"]', '["192.0.2.53:0"]', '[""]')
+        self.wrong("sip", "nameservers", "a list of addresses of nameservers", '"192.0.2.53"')
 
     def test_wrong_contact(self) -> None:
         self.wrong("sip", "contact", '"auto", "conference" or "address"', '"zzz"', "1")
@@ -441,6 +462,31 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, Config.parse(text, "x").check)
         for part in parts:
             self.assertIn(part, str(error))
+
+    def test_sip_over_tls_needs_a_certificate(self) -> None:
+        text = '[sip]\nlisten = ["tcp:127.0.0.1:5060", "tls:127.0.0.1:5061"]\n'
+        self.refused(text, '[sip] listen: "tls:127.0.0.1:5061" needs a certificate')
+        source = str(Path(self.mktemp()).absolute() / "x.toml")
+        write(issue("127.0.0.1"), Path(source).parent)
+        keys = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+        Config.parse(text + keys, source).check()
+
+    def test_trusted_must_be_written_for_tls_too(self) -> None:
+        source = Path(self.mktemp()).absolute() / "x.toml"
+        write(issue("chat.example.com"), source.parent)
+        keys = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+        server = '[focus]\n[server]\naddress = "chat.example.com"\n'
+        text = f'{keys}{server}[sip]\nlisten = ["tls:192.0.2.1:5061"]\n'
+        error = self.assertRaises(ConfigError, Config.parse(text, str(source)).check)
+        self.assertIn('[sip] listen: "tls:192.0.2.1:5061" is open to other hosts', str(error))
+        Config.parse(text + 'trusted = ["tls:proxy.example.com"]', str(source)).check()
+
+    def test_what_is_for_tls_needs_tls(self) -> None:
+        self.refused(
+            '[sip]\ntrusted = ["127.0.0.1", "tls:proxy.example.com"]',
+            '[sip] trusted: "tls:proxy.example.com" is for who connects by TLS; add an address',
+        )
+        self.refused("[sip]\nrequire_certificate = true", "[sip] require_certificate: it is for")
 
     def test_passwords_instead_of_trusted(self) -> None:
         text = (

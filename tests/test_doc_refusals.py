@@ -108,6 +108,7 @@ class RefusalTests(TestCase):
         yield self.refused("Allow", method="REGISTER")
         yield self.refused("Allow", method="FOO")
         yield self.refused(uri="tel:+15551")
+        yield self.refused("Warning", uri="sips:lobby@127.0.0.1")
         yield self.refused(uri="sip:127.0.0.1")
         yield self.refused(uri=f"sip:{'x' * 256}@127.0.0.1")
         yield self.refused(uri="sip:lobby@other.example")

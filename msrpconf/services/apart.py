@@ -26,12 +26,12 @@ from msrpconf.services.compose import (
     Trace,
     draining_of,
     end_publishing,
+    endpoint_options,
     focus_settings,
     keep_alive,
     msrp_trace,
     publisher_of,
     server_settings,
-    sip_trace,
 )
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatcher_end import DispatcherEnd
@@ -220,9 +220,7 @@ class FocusApart(MultiService):
             reactor,
             focus_settings(config),
             config.sip.listen,
-            address=config.sip.address,
-            max_transactions=config.sip.max_transactions,
-            trace=None if trace is None else sip_trace(trace),
+            **endpoint_options(config, reactor, trace),
         )
         url = config.database_url
         self._database = None if url is None else Database(url, reactor)

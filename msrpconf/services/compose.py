@@ -29,6 +29,7 @@ from msrpconf.presence.watching import RoomWatchPolicy, WatchPolicy
 from msrpconf.protocols.channel import LocalChannel, local_pair
 from msrpconf.protocols.msrp.keepalive import KeepAlive
 from msrpconf.protocols.msrp.session import Limits
+from msrpconf.protocols.sip.dns import NameServers
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.services.draining import DrainFile, Draining, DrainRow, DrainStore
 from msrpconf.services.focus_authentication import authentication_of
@@ -80,9 +81,7 @@ class ConferenceService(MultiService):
             reactor,
             focus_settings(config),
             config.sip.listen,
-            address=config.sip.address,
-            max_transactions=config.sip.max_transactions,
-            trace=None if trace is None else sip_trace(trace),
+            **endpoint_options(config, reactor, trace),
         )
         url = config.database_url
         self.static_rooms = (
@@ -387,13 +386,26 @@ def focus_settings(config: Config) -> FocusSettings:
     events = EVENTS if "presence" in config.components else ()
     return FocusSettings(
         sip.domains,
-        sip.trusted,
+        sip.trusted_networks,
         sip.require,
         sip.contact,
         proxy,
         presence=config.focus.presence,
         events=events,
+        trusted_names=sip.trusted_names,
     )
+
+
+def endpoint_options(config: Config, reactor: Any, trace: Trace | None) -> dict[str, Any]:
+    """What a configuration says to a SIP endpoint; see `SipEndpoint`."""
+    sip = config.sip
+    return {
+        "address": sip.address,
+        "max_transactions": sip.max_transactions,
+        "trace": None if trace is None else sip_trace(trace),
+        "tls": config.load_sip_tls(),
+        "dns": NameServers(reactor, sip.nameservers),
+    }
 
 
 def presence_settings(config: Config) -> PresenceSettings:

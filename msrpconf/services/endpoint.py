@@ -10,12 +10,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from msrpconf.protocols.sip.dns import Dns
 from msrpconf.protocols.sip.flow import Address, Flow
+from msrpconf.protocols.sip.locate import locate
 from msrpconf.protocols.sip.pool import Tracer
 from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.timers import Timers
+from msrpconf.protocols.sip.tls import SipTls
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.transport import TransportLayer
+from msrpconf.protocols.sip.uri import URI
 from msrpconf.services.user_agent import UserAgentServer
 
 
@@ -23,7 +27,8 @@ class SipEndpoint(Service):
     """Listens for SIP at `listen`, and has `user_agent` serve what comes. It starts once.
 
     `reactor` connects, listens and keeps time. `address` is the host to put into Via and Contact
-    instead of the one that we listen at.
+    instead of the one that we listen at. `tls` makes the TLS of connections, `dns` says which
+    servers domains have; without it their addresses alone are known.
     """
 
     log = Logger()
@@ -38,11 +43,15 @@ class SipEndpoint(Service):
         timers: Timers | None = None,
         max_transactions: int = 100000,
         trace: Tracer | None = None,
+        tls: SipTls | None = None,
+        dns: Dns | None = None,
     ) -> None:
+        self._reactor = reactor
+        self._dns = dns
         self.listening: list[Address] = []
         self.user_agent = user_agent
         self._listen = listen
-        self.transport = TransportLayer(reactor, trace=trace, advertised_host=address)
+        self.transport = TransportLayer(reactor, trace=trace, advertised_host=address, tls=tls)
         self.layer = TransactionLayer(
             reactor,
             self.transport,
@@ -56,6 +65,12 @@ class SipEndpoint(Service):
         self.layer.on_refused = user_agent.refused
         user_agent.local_address = self.local_address
         user_agent.address_towards = self.address_towards
+        user_agent.identities = self.transport.identities
+        user_agent.listening = self.listening
+
+    def locate(self, uri: URI) -> Deferred[list[Address]]:
+        """Where a request for `uri` may go, the best first (RFC 3263); see `locate.locate`."""
+        return locate(self._reactor, uri, usable=self.transport.can_reach, dns=self._dns)
 
     @inlineCallbacks
     def startService(self) -> Generator[Deferred[Any], Any, None]:

@@ -52,6 +52,7 @@ from msrpconf.services.focus_checks import (
     unreadable,
 )
 from msrpconf.services.focus_contact import contact_of_room, introduce
+from msrpconf.services.sips import check_way_back
 from msrpconf.services.user_agent import RETRY_AFTER, UserAgentServer, is_direct
 from msrpconf.visible import visible
 
@@ -119,7 +120,7 @@ class Focus(UserAgentServer):
 
     def ack_received(self, request: Request, flow: Flow) -> None:
         """Serve the ACK for a 2xx: stop repeating that, and tell the server."""
-        if check_source(flow.remote[0], self.settings) is not None:
+        if check_source(flow.remote[0], self.settings, self.identities(flow)) is not None:
             # That for a 401 has a tag that is no server's.
             if self.authentication is None or "." not in (request.to.tag or ""):
                 return
@@ -311,6 +312,9 @@ class Focus(UserAgentServer):
             return self.sender.send(request, flow)
         room = SipURI.parse(conference)
         request.headers.remove(CONFERENCE)
+        if (denied := check_way_back(request, self.listening)) is not None:
+            self.log_refusal(request, denied.status, denied.reason)
+            return succeed(request.response(denied.status, denied.reason, headers=denied.headers))
         # Without a Route, which some proxies take from nobody who begins something.
         proxy = self.settings.outbound_proxy if "Route" not in request.headers else None
 

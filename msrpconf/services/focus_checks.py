@@ -56,7 +56,8 @@ class FocusSettings:
     """What an operator decides about the focus.
 
     `domains` are the conference domains that are served, ``*`` for any; `trusted`
-    the networks of the proxies whose requests are taken; `require` the extensions
+    the networks of the proxies whose requests are taken, `trusted_names` the SIP domains
+    of those that come by TLS, in lower case; `require` the extensions
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
     ``address`` (see `Focus`); `outbound_proxy` is where requests go that begin
     something; `presence` is the agent that the state of rooms is PUBLISHed to; `events` are
@@ -73,6 +74,7 @@ class FocusSettings:
     outbound_proxy: SipURI | None = None
     presence: SipURI | None = None
     events: tuple[str, ...] = ()
+    trusted_names: frozenset[str] = frozenset()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -90,13 +92,23 @@ class FocusSettings:
         return "Allow-Events", ", ".join((*self.events, "refer"))
 
 
-def check_source(host: str, settings: FocusSettings) -> Denied | None:
-    """Whether requests from `host` are taken at all: never an open relay."""
+def check_source(
+    host: str, settings: FocusSettings, identities: frozenset[str] = frozenset()
+) -> Denied | None:
+    """Whether requests from `host` are taken at all: never an open relay.
+
+    `identities` are the SIP domains that who is there has proved to be by TLS.
+    """
+    if identities & settings.trusted_names:
+        return None
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if any(address.version == each.version and address in each for each in settings.trusted):
         return None
+    if identities:
+        names = ", ".join(shown(each) for each in sorted(identities)[:3])
+        host = f"{host}, whose certificate is for {names},"
     return Denied(403, f"Requests from {host} are not taken here: come through the proxy")
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from msrpconf.conference.room import ROOM_DOMAIN
 from msrpconf.protocols.sip.flow import Address, bracket
 from msrpconf.protocols.sip.message import Request
+from msrpconf.protocols.sip.outgoing import is_sips
 from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.services.focus_checks import FocusSettings
+from msrpconf.services.sips import as_sips
 
 
 def contact_of_room(target: str, methods: Iterable[str]) -> str:
@@ -16,14 +18,18 @@ def contact_of_room(target: str, methods: Iterable[str]) -> str:
     return f'<{target}>;methods="{",".join(methods)}";automata;isfocus;message'
 
 
-def room_at(room: SipURI, here: Address) -> SipURI:
-    """The room at our own address `here`, its domain kept where the address does not say it."""
+def room_at(room: SipURI, here: Address, *, sips: bool = False) -> SipURI:
+    """The room at our own address `here`, its domain kept where the address does not say it.
+
+    `sips` is whether it is to be reached by TLS alone, which `here` must then be for.
+    """
     parameters: list[tuple[str, str | None]] = []
-    if here.transport != "udp":
+    if here.transport != "udp" and not sips:
         parameters.append(("transport", here.transport))
     if room.host != bracket(here.host):
         parameters.append((ROOM_DOMAIN, room.host))
-    return SipURI("sip", room.user, None, bracket(here.host), here.port, tuple(parameters))
+    scheme = "sips" if sips else "sip"
+    return SipURI(scheme, room.user, None, bracket(here.host), here.port, tuple(parameters))
 
 
 def introduce(
@@ -38,7 +44,8 @@ def introduce(
     """
     form = settings.contact
     as_itself = form == "conference" or (form == "auto" and by_proxy)
-    target = str(room if as_itself else room_at(room, here))
+    sips = is_sips(request)
+    target = str((as_sips(room) if sips else room) if as_itself else room_at(room, here, sips=sips))
     copy = request.copy()
     copy.headers.set("Contact", contact_of_room(target, settings.methods))
     if request.method == "REFER":

@@ -7,8 +7,6 @@ from typing import Any
 
 from msrpconf.protocols.channel import Channel
 from msrpconf.protocols.sip.flow import Address
-from msrpconf.protocols.sip.locate import locate
-from msrpconf.protocols.sip.pool import Tracer
 from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.timers import Timers
 from msrpconf.services.endpoint import SipEndpoint
@@ -31,26 +29,12 @@ class FocusService(SipEndpoint):
         settings: FocusSettings,
         listen: Sequence[Address],
         *,
-        address: str | None = None,
         timers: Timers | None = None,
-        max_transactions: int = 100000,
-        trace: Tracer | None = None,
+        **options: Any,
     ) -> None:
         self.focus = Focus(reactor, settings, timers)
-        super().__init__(
-            reactor,
-            self.focus,
-            listen,
-            address=address,
-            timers=timers,
-            max_transactions=max_transactions,
-            trace=trace,
-        )
-        self.focus.sender = RequestSender(
-            self.layer,
-            lambda uri: locate(reactor, uri, usable=self.transport.can_reach),
-            self.transport.is_alive,
-        )
+        super().__init__(reactor, self.focus, listen, timers=timers, **options)
+        self.focus.sender = RequestSender(reactor, self.layer, self.locate, self.transport.is_alive)
 
     def use_channel(self, channel: Channel) -> None:
         """Take `channel` as the way to the server."""

@@ -31,7 +31,6 @@ from msrpconf.presence.watching import CONFERENCE_EVENT, Package, WatchPolicy
 from msrpconf.presence.winfo import WINFO_EVENT, WatcherInfos
 from msrpconf.protocols.conference_info import CONFERENCE_INFO, document
 from msrpconf.protocols.sip.errors import SipSyntaxError
-from msrpconf.protocols.sip.locate import locate
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.transaction import ServerTransaction
 from msrpconf.protocols.sip.uri import SipURI
@@ -191,13 +190,7 @@ class PresenceService(Service):
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        transport = endpoint.transport
-        sender = NotifySender(
-            reactor,
-            endpoint.layer,
-            lambda uri: locate(reactor, uri, usable=transport.can_reach),
-            transport.is_alive,
-        )
+        sender = NotifySender(reactor, endpoint.layer, endpoint.locate, endpoint.transport.is_alive)
         self._states = states
         self.memory: PresenceMemory | None = None
         """What is known again after a restart; None for nothing."""

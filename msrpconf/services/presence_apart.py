@@ -13,7 +13,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.config import Config
-from msrpconf.services.compose import Trace, sip_trace
+from msrpconf.services.compose import Trace, endpoint_options
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.presence import EVENTS
@@ -32,16 +32,18 @@ class PresenceApart(MultiService):
         self.config = config
         sip = config.sip
         settings = PresenceUserAgentSettings(
-            sip.domains, sip.trusted, contact=sip.contact, events=EVENTS
+            sip.domains,
+            sip.trusted_networks,
+            contact=sip.contact,
+            events=EVENTS,
+            trusted_names=sip.trusted_names,
         )
         user_agent = PresenceUserAgent(reactor, settings)
         self.endpoint = SipEndpoint(
             reactor,
             user_agent,
             sip.listen,
-            address=sip.address,
-            max_transactions=sip.max_transactions,
-            trace=None if trace is None else sip_trace(trace),
+            **endpoint_options(config, reactor, trace),
         )
         url = config.database_url
         self._database = None if url is None else Database(url, reactor)

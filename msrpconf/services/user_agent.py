@@ -7,7 +7,7 @@ neither rooms nor subscriptions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -24,6 +24,7 @@ from msrpconf.protocols.sip.uri import SipURI
 from msrpconf.services.focus_authentication import Authentication
 from msrpconf.services.focus_checks import PRESENCE_METHODS, FocusSettings, check_source
 from msrpconf.services.focus_contact import room_at
+from msrpconf.services.sips import as_sips, check_sips, wants_sips
 from msrpconf.visible import visible
 
 RETRY_AFTER = ("Retry-After", "10")
@@ -45,6 +46,10 @@ class UserAgentServer:
         self.settings = settings
         self.local_address: Callable[[Flow], Address]
         self.address_towards: Callable[[Address], Address]
+        self.listening: Sequence[Address] = ()
+        """Where we listen."""
+        self.identities: Callable[[Flow], frozenset[str]] = lambda flow: frozenset()
+        """Gives the SIP domains that the peer of a flow has proved to be by TLS (RFC 5922)."""
         self.presence_agent: Callable[[ServerTransaction], None] | None = None
         """Serves SUBSCRIBE and PUBLISH, where there is a presence agent."""
         self.authentication: Authentication | None = None
@@ -59,7 +64,7 @@ class UserAgentServer:
     def request_received(self, transaction: ServerTransaction) -> None:
         """Serve a request that is not an ACK, once it is settled who sends it."""
         host = transaction.flow.remote[0]
-        denied = check_source(host, self.settings)
+        denied = check_source(host, self.settings, self.identities(transaction.flow))
         if denied is None:
             self._admit(transaction)
         elif self.authentication is None:
@@ -97,9 +102,10 @@ class UserAgentServer:
         form = self.settings.contact
         if room is None or request.to.tag is not None:
             return str(request.uri)  # in a dialog: what the client reaches us by already
+        sips = wants_sips(request, flow)
         if form == "conference" or (form == "auto" and "Record-Route" in request.headers):
-            return str(room)
-        return str(room_at(room, self.local_address(flow)))
+            return str(as_sips(room) if sips else room)
+        return str(room_at(room, self.local_address(flow), sips=sips))
 
     def contact(self, transaction: ServerTransaction, room: SipURI | None) -> str:
         """Our Contact in the answer to a request for a room."""
@@ -119,7 +125,12 @@ class UserAgentServer:
             self._turn_away(transaction, denied)
 
     def _admit(self, transaction: ServerTransaction) -> None:
-        if self.presence_agent is not None and transaction.request.method in PRESENCE_METHODS:
+        request = transaction.request
+        begins = request.to.tag is None and request.method != "CANCEL"
+        denied = check_sips(request, transaction.flow) if begins else None
+        if denied is not None:
+            self.refuse(transaction, denied)
+        elif self.presence_agent is not None and request.method in PRESENCE_METHODS:
             self.presence_agent(transaction)
         else:
             self.serve(transaction)

@@ -35,7 +35,7 @@ class EmbeddedServerTestCase(TestCase):
 
     timeout = 30
     host = "127.0.0.1"
-    transports = ("udp", "tcp")
+    transports: tuple[str, ...] = ("udp", "tcp")
     msrp_transports: tuple[str, ...] = ("tcp",)
     sip_keys = ""
     """More keys of `[sip]`."""

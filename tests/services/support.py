@@ -29,8 +29,10 @@ CLIENT = ("192.0.2.9", 5070)
 PROXY = ("192.0.2.5", 5060)
 UDP = Flow("udp", HERE, CLIENT)
 TCP = Flow("tcp", HERE, ("192.0.2.9", 40123), 7)
+TLS = Flow("tls", HERE, ("192.0.2.9", 40124), 8)
 FROM_PROXY = Flow("udp", HERE, PROXY)
 STRANGER = Flow("udp", HERE, ("198.51.100.1", 5060))
+TLS_STRANGER = Flow("tls", HERE, ("198.51.100.1", 40125), 9)
 
 SETTINGS = FocusSettings(trusted=(IPv4Network("192.0.2.0/24"),))
 OFFER = b"v=0\r\n"
@@ -169,7 +171,13 @@ class FocusTestCase(SynchronousTestCase):
             max_server_transactions=max_transactions,
         )
         self.layer.on_refused = self.focus.refused
-        self.focus.sender = RequestSender(self.layer, self.locate, lambda flow: flow in self.live)
+        self.focus.sender = RequestSender(
+            self.clock, self.layer, self.locate, lambda flow: flow in self.live
+        )
+        self.proven: dict[Flow, frozenset[str]] = {}
+        """The SIP domains that peers have proved to be."""
+        self.focus.identities = lambda flow: self.proven.get(flow, frozenset())
+        self.focus.listening = [Address("udp", *HERE), Address("tls", HERE[0], 5061)]
         self.focus.local_address = lambda flow: Address(flow.transport, *HERE)
         self.focus.address_towards = lambda address: Address(address.transport, *HERE)
         self.focus.channel = self.channel

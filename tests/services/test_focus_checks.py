@@ -20,6 +20,8 @@ from tests.services.support import (
     OFFER,
     SETTINGS,
     STRANGER,
+    TLS,
+    TLS_STRANGER,
     UDP,
     FocusTestCase,
     room_of,
@@ -49,6 +51,39 @@ class SourceTests(FocusTestCase):
         self.assertIsNone(check_source("2001:db8::1", settings))
         self.assertIsNone(check_source("192.0.2.1", settings))
         self.assertIsNotNone(check_source("127.0.0.1", settings))
+
+    def test_a_proxy_that_has_proved_its_name(self) -> None:
+        settings = FocusSettings(trusted=(), trusted_names=frozenset({"proxy.example.com"}))
+        for proven, taken in (
+            ({"proxy.example.com"}, True),
+            ({"proxy.example.com", "other.example.com"}, True),
+            ({"example.com"}, False),
+            ({"a.proxy.example.com"}, False),
+            ({"*.example.com"}, False),
+            (set(), False),
+        ):
+            with self.subTest(proven):
+                denied = check_source("192.0.2.1", settings, frozenset(proven))
+                self.assertEqual(denied is None, taken)
+        names = frozenset({"other.example.com", "evil\n"})
+        denied = check_source("192.0.2.1", settings, names)
+        assert denied is not None
+        self.assertEqual(
+            denied.reason,
+            "Requests from 192.0.2.1, whose certificate is for 'evil\\n', 'other.example.com',"
+            " are not taken here: come through the proxy",
+        )
+
+    def test_requests_of_such_a_proxy_are_taken_by_its_connection_alone(self) -> None:
+        self.start(FocusSettings(trusted=(), trusted_names=frozenset({"proxy.example.com"})))
+        self.proven[TLS_STRANGER] = frozenset({"proxy.example.com"})
+        self.receive(sip(), TLS_STRANGER)
+        self.assertEqual(self.channel.methods, ["INVITE"])
+        self.channel.answer()
+        ack = sip("ACK", to_tag="local.77", branch="z9hG4bKack")
+        self.receive(ack, TLS_STRANGER)
+        self.assertEqual(self.channel.methods, ["INVITE", "ACK"])
+        self.assertRefused(sip(branch="z9hG4bKtwo", call_id="c2"), 403, "192.0.2.9", flow=TLS)
 
     def test_a_stranger_gets_403_for_anything(self) -> None:
         for method in ("INVITE", "BYE", "OPTIONS", "CANCEL", "REGISTER", "FROBNICATE"):
@@ -151,7 +186,6 @@ class UriTests(FocusTestCase):
     def test_one_room_has_one_name(self) -> None:
         for uri in (
             "sip:lobby@conf.example.com",
-            "sips:lobby@conf.example.com",
             "sip:lobby@CONF.example.com:5080;transport=tcp",
             "sip:lobby:secret@conf.example.com;x=y",
             "sip:%6cobby@conf.example.com",
@@ -162,6 +196,9 @@ class UriTests(FocusTestCase):
                 self.start()
                 self.receive(sip(uri=uri))
                 self.assertEqual(room_of(self.channel.asked[0]), "sip:lobby@conf.example.com")
+        self.start()
+        self.receive(sip(uri="sips:lobby@conf.example.com"), TLS)
+        self.assertEqual(room_of(self.channel.asked[0]), "sip:lobby@conf.example.com")
 
     def test_rooms_with_names_that_need_escapes(self) -> None:
         self.receive(sip(uri="sip:caf%C3%A9%20%40home@conf.example.com"))

@@ -8,6 +8,7 @@ it speaks for none, and a bad one ends the connection.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from cryptography import x509
@@ -58,14 +59,16 @@ class SipTls:
     @classmethod
     def of_files(cls, files: PemFiles, *, required: bool = False) -> SipTls:
         """From files, which are read again when they change. Raises `TlsError`."""
+        if files == PemFiles(None, None, None):
+            return cls.of(Tls(), required=required)
         again = ReadAgain(files, "the SIP endpoint's")
         return cls(again.options, has_certificate=files.certificate is not None, required=required)
 
     @classmethod
     def of(cls, tls: Tls, *, required: bool = False) -> SipTls:
-        """From a certificate and authorities that stay as they are."""
-        options = options_of(tls)
-        return cls(lambda: options, has_certificate=tls.credentials is not None, required=required)
+        """From a certificate and authorities that stay as they are; nothing is made until used."""
+        options = cache(lambda: options_of(tls))
+        return cls(options, has_certificate=tls.credentials is not None, required=required)
 
     def server(self) -> IOpenSSLServerConnectionCreator:
         """What accepts connections."""
