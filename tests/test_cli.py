@@ -175,7 +175,6 @@ class VisitorTests(SynchronousTestCase):
             {
                 "display_name": "Alice",
                 "listen": None,
-                "patience": 12.0,
                 "password": None,
                 "proxy": None,
                 "plain": True,
