@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.client import Invited, JoinError, UserAgent
+from msrpconf.protocols.sip.flow import Address
 from tests.interop.kamailio import ROOM, USERS, KamailioCase
 from tests.interop.proxy import PROXY
 from tests.scenarios.embedded import joined
@@ -22,8 +23,8 @@ class BehindNat(UserAgent):
         super().__init__(reactor, user, **options)
         name = user.removeprefix("sip:").partition("@")[0]
 
-        def contact(transport: str, host: str) -> str:
-            suffix = "" if transport == "udp" else f";transport={transport}"
+        def contact(local: Address, *, sips: bool = False) -> str:
+            suffix = "" if local.transport == "udp" else f";transport={local.transport}"
             return f"<sip:{name}@10.99.99.99:5099{suffix}>"
 
         self._ends.contact = contact  # type: ignore[method-assign]

@@ -55,6 +55,7 @@ class Watcher:
         self._transport.on_message = self._layer.receive
         self._transport.on_flow_lost = self._layer.flow_lost
         self._requests = RequestSender(
+            clock,
             self._layer,
             lambda uri: locate(reactor, uri, usable=self._transport.can_reach),
             self._transport.is_alive,
