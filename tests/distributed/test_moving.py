@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from msrpconf.client import Chat
+from msrpconf.client import Chat, UserAgent
 from msrpconf.protocols.sip.transaction import ServerTransaction
-from tests.distributed.support import ApartTestCase, Story
+from tests.distributed.support import ApartTestCase, Story, reactor
 from tests.scenarios.embedded import Heard
 
 Person = tuple[Chat, Heard]
@@ -127,6 +127,63 @@ class ServerIsKilledTests(MovingTestCase):
         yield self.kill(self.servers["east"])
         why = yield self.in_time(alice[1].ended)
         self.assertIn("The conference server has failed", why)
+
+
+class ServerComesBackTests(MovingTestCase):
+    silence = 1.0
+
+    @inlineCallbacks
+    def test_it_lets_go_of_what_was_moved(self) -> Story:
+        yield self.begin("east", "west")
+        people, home, other = yield self.in_room("alice", "bob")
+        # It says nothing for a while, and does not know it.
+        self.servers[home].signals("STOP")
+        yield self.moved(other, "alice", "bob")
+        yield self.talk(*people)
+        self.servers[home].signals("CONT")
+        for name in ("alice", "bob"):
+            yield self.servers[home].shows(rf"(left|dropped: .*): sip:{name}@")
+        yield self.focus.shows(rf"(?s)not come back.*server {home} has \d+ rooms and \d+ calls")
+        yield self.talk(*people)
+        carol = yield self.join("carol")
+        yield self.talk(people[0], carol)
+        self.assertEqual((yield self.in_time(people[1][1].next())).text, "from 0")
+        for name in ("alice", "bob"):
+            self.assertEqual(self.byes(name), [])
+        yield self.in_time(people[0][0].leave())
+        yield self.servers[other].shows(r"left: sip:alice@\S+ in \S+ \(.*; 2 in the room")
+
+
+class StaticRoomTests(MovingTestCase):
+    """A room of the database, which both servers have, with what was said there."""
+
+    history = '[database]\nurl = "sqlite:///rooms.sqlite"\nrefresh = 1.0\n'
+
+    @inlineCallbacks
+    def test_it_goes_on_with_its_history(self) -> Story:
+        uri = "sip:lobby@conf.example.com"
+        options = "--set", "history_messages=10", "--member", "bob@example.com"
+        managed = self.history + '[management]\nlisten = "127.0.0.1:0"\n'
+        yield self.start_apart("east", managed)
+        found = yield self.servers["east"].shows(r"management at (http://[\d.]+:\d+)")
+        creating = self.start("msrpconf", "room", "create", uri, *options, "--url", found[1])
+        self.assertEqual((yield creating.ends()), 0, str(creating))
+        yield self.start_apart("west", self.history)
+        yield self.start_focus()
+        people, home, other = yield self.in_room("alice", "bob")
+        yield people[0][0].send("Remember this")
+        yield self.in_time(people[1][1].next())
+        self.servers[home].signals("TERM")
+        self.assertEqual((yield self.servers[home].ends()), 0)
+        yield self.moved(other, "alice", "bob")
+        yield self.talk(*people)
+        told: list[str] = []
+        agent = UserAgent(reactor, "sip:carol@example.com")
+        self.agents.append(agent)
+        chat = yield agent.join(uri, via=self.via, on_notice=lambda each: told.append(each.text))
+        self.chats.append(chat)
+        yield self.until(lambda: "from 1" in told)
+        self.assertEqual(told, ["Remember this", "from 0", "from 1"])
 
 
 class ServerStopsTests(MovingTestCase):

@@ -548,7 +548,7 @@ class Here:
             return succeed(work(connection))
 
 
-class TwoDispatchersTests(DispatchTestCase):
+class TwoDispatchersTestCase(DispatchTestCase):
     """Two dispatchers and two servers, and the database that the dispatchers share."""
 
     def setUp(self) -> None:
@@ -586,6 +586,8 @@ class TwoDispatchersTests(DispatchTestCase):
         for _, _, cables in self.dispatchers.values():
             cables[name].break_()
 
+
+class TwoDispatchersTests(TwoDispatchersTestCase):
     def test_they_know_the_same(self) -> None:
         tag = self.join()
         self.use("focus-2")

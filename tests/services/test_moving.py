@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from attrs import asdict, evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from msrpconf.conference.bye import send_bye
 from msrpconf.conference.history import Said
@@ -19,7 +20,14 @@ from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services import taking_over, telling
 from msrpconf.services.handing_over import HandingOver
 from msrpconf.services.taking_over import read_history, write_history
-from tests.services.test_dispatching import GRACE, OFFER, ROOM, DispatchTestCase
+from msrpconf.storage.claims import ClaimError
+from tests.services.test_dispatching import (
+    GRACE,
+    OFFER,
+    ROOM,
+    DispatchTestCase,
+    TwoDispatchersTestCase,
+)
 
 PEOPLE = ("alice", "bob", "carol")
 
@@ -468,6 +476,119 @@ class HandingOverTests(MovingTestCase):
         answer = self.servers[self.lost].links.links["focus-1"].request(said)
         self.turn()
         self.assertEqual(self.successResultOf(answer).status, 400)
+
+
+class SeveralDispatchersTests(MovingTestCase, TwoDispatchersTestCase):
+    """Each gives a server up by itself, and moves what it knows; alice came by the first."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.use("focus-2")
+        self.tags["dave"] = self.come("dave")
+        self.assertEqual(self.home(self.tags["dave"]), self.lost)
+
+    def kill_lost(self) -> None:
+        self.kill_server(self.lost)
+        self.seconds(4 * GRACE)
+
+    def test_each_call_moves_once(self) -> None:
+        self.kill_lost()
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.servers[self.other].calls, sorted([*PEOPLE, "dave"]))
+        for name in (*PEOPLE, "dave"):
+            self.assertEqual(len(self.invites(name)), 1)
+        for name in ("focus-1", "focus-2"):
+            self.use(name)
+            entry = self.dispatcher.tables.servers[self.other]
+            self.assertEqual(len(entry.dialogs), 4)
+        for name in ("focus-2", "focus-1"):
+            self.use(name)
+            self.assertEqual(self.home(self.come(f"erin-{name}")), self.other)
+        bye = self.in_dialog("BYE", self.tags["dave"], "dave")
+        self.assertEqual(self.answer(bye).status, 200)
+
+    def test_also_if_one_of_them_is_gone(self) -> None:
+        self.kill("focus-1")
+        self.seconds(4 * GRACE)
+        self.kill_lost()
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.servers[self.other].calls, sorted([*PEOPLE, "dave"]))
+
+    def test_who_does_not_follow_gets_one_bye(self) -> None:
+        self.answers.update({"alice": 488, "dave": 488})
+        self.kill_lost()
+        self.assertEqual(sorted(self.byes()), ["alice", "dave"])
+
+    def test_without_the_database_nobody_can_tell_who_is_gone(self) -> None:
+        self.database.away = True
+        self.seconds(2)
+        self.kill_lost()
+        self.assertEqual(self.sent, [])
+        self.database.away = False
+        self.seconds(8 * GRACE)
+        self.assertEqual(self.servers[self.other].calls, sorted([*PEOPLE, "dave"]))
+
+    def test_the_old_server_comes_back_to_one_first(self) -> None:
+        self.kill_lost()
+        for name in ("focus-2", "focus-1"):
+            self.use(name)
+            self.connect(self.lost)
+            self.seconds(1)
+            self.assertEqual(self.servers[self.lost].calls, [])
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.servers[self.other].calls, sorted([*PEOPLE, "dave"]))
+
+    def test_a_server_that_stops_asks_one_and_the_other_learns_it(self) -> None:
+        server = self.servers[self.lost]
+        result = HandingOver(server.control, server.links, self.clock).run()
+        self.turn()
+        self.seconds(1)
+        self.assertEqual(self.successResultOf(result), 4)
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.servers[self.other].calls, sorted([*PEOPLE, "dave"]))
+        for name in ("focus-1", "focus-2"):
+            self.use(name)
+            self.assertEqual(self.dispatcher.tables.servers[self.lost].dialogs, {})
+            home = self.dispatcher.tables.home(ROOM)
+            assert home is not None
+            self.assertEqual(home.name, self.other)
+
+    def test_while_the_room_is_claimed_it_is_nowhere(self) -> None:
+        """What comes for it meanwhile is to come again."""
+        asked: list[tuple[Any, Deferred[Any]]] = []
+
+        def later(work: Any) -> Deferred[Any]:
+            answer: Deferred[Any] = Deferred()
+            asked.append((work, answer))
+            return answer
+
+        dispatcher = self.dispatcher
+        assert dispatcher.claims is not None
+        self.kill("focus-1")
+        self.seconds(4 * GRACE)
+        self.patch(dispatcher.claims, "claim", lambda *arguments: later(arguments))
+        self.kill_lost()
+        self.assertEqual(len(asked), 1)
+        self.assertEqual(self.answer(self.invite("erin")).status, 503)
+        options = self.in_dialog("OPTIONS", self.tags["bob"], "bob")
+        self.assertEqual(self.answer(options).status, 503)
+        bye = self.in_dialog("BYE", self.tags["bob"], "bob")
+        self.assertEqual(self.answer(bye).status, 200)
+        asked[0][1].callback(self.other)
+        self.turn()
+        self.assertEqual(self.servers[self.other].calls, ["alice", "carol", "dave"])
+        self.assertEqual(self.invites("bob"), [])
+        self.assertEqual(self.home(self.come("erin")), self.other)
+
+    def test_the_room_cannot_be_claimed(self) -> None:
+        dispatcher = self.dispatcher
+        assert dispatcher.claims is not None
+        self.kill("focus-1")
+        self.seconds(4 * GRACE)
+        self.patch(dispatcher.claims, "claim", lambda *_: fail(ClaimError("again and again")))
+        self.kill_lost()
+        self.assertEqual(sorted(self.byes()), sorted([*PEOPLE, "dave"]))
+        self.assertTrue(self.said(f"{ROOM} cannot be claimed: again and again"))
 
 
 class OneServerTests(DispatchTestCase):
