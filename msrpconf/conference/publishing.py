@@ -40,6 +40,9 @@ MOMENT = 0.1
 MAX_OUTSTANDING = 32
 """PUBLISHes that may wait for their answers at a time."""
 
+MAX_OUTSTANDING_OCTETS = 524_288
+"""Octets of their documents, after which no more begin: one connection carries them all."""
+
 OCTETS_PER_SECOND = 250_000
 """How fast the documents of one room may go out: of a large room they come less often."""
 
@@ -138,6 +141,7 @@ class Publisher:
         self._publications: dict[str, _Publication] = {}
         self._ready: dict[_Publication, None] = {}
         self._outstanding = 0
+        self._outstanding_octets = 0
         self._forgotten = float("-inf")
         self._heard = float("-inf")
         self._probe: IDelayedCall | None = None
@@ -243,7 +247,11 @@ class Publisher:
             self._pump()
 
     def _pump(self) -> None:
-        while self._ready and self._outstanding < MAX_OUTSTANDING:
+        while (
+            self._ready
+            and self._outstanding < MAX_OUTSTANDING
+            and self._outstanding_octets < MAX_OUTSTANDING_OCTETS
+        ):
             publication = next(iter(self._ready))
             del self._ready[publication]
             self._publish(publication)
@@ -257,6 +265,7 @@ class Publisher:
         request = self._request(publication)
         publication.under_way = True
         self._outstanding += 1
+        self._outstanding_octets += publication.octets
         maybeDeferred(self._send, request).addCallbacks(
             self._answered,
             self._failed,
@@ -311,6 +320,7 @@ class Publisher:
     def _no_longer_under_way(self, publication: _Publication) -> None:
         publication.under_way = False
         self._outstanding -= 1
+        self._outstanding_octets -= publication.octets
 
     def _accepted(self, response: Response, publication: _Publication) -> None:
         if self._failing:

@@ -32,6 +32,7 @@ from msrpconf.protocols.msrp.session import Limits
 from msrpconf.protocols.sip.dns import NameServers
 from msrpconf.protocols.sip.flow import Flow
 from msrpconf.services.draining import DrainFile, Draining, DrainRow, DrainStore
+from msrpconf.services.endpoint import PUBLISHED
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
@@ -399,12 +400,15 @@ def focus_settings(config: Config) -> FocusSettings:
 def endpoint_options(config: Config, reactor: Any, trace: Trace | None) -> dict[str, Any]:
     """What a configuration says to a SIP endpoint; see `SipEndpoint`."""
     sip = config.sip
+    components = config.components
+    is_published_to = "presence" in components and "server" not in components
     return {
         "address": sip.address,
         "max_transactions": sip.max_transactions,
         "trace": None if trace is None else sip_trace(trace),
         "tls": config.load_sip_tls(),
         "dns": NameServers(reactor, sip.nameservers),
+        "limits": PUBLISHED if is_published_to else None,
     }
 
 

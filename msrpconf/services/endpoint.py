@@ -10,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
+from msrpconf.protocols.sip.connection import ConnectionLimits
 from msrpconf.protocols.sip.dns import Dns
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import locate
@@ -22,13 +23,17 @@ from msrpconf.protocols.sip.transport import TransportLayer
 from msrpconf.protocols.sip.uri import URI
 from msrpconf.services.user_agent import UserAgentServer
 
+PUBLISHED = ConnectionLimits(max_body=1_048_576)
+"""The limits of connections by which the state of large rooms comes."""
+
 
 class SipEndpoint(Service):
     """Listens for SIP at `listen`, and has `user_agent` serve what comes. It starts once.
 
     `reactor` connects, listens and keeps time. `address` is the host to put into Via and Contact
     instead of the one that we listen at. `tls` makes the TLS of connections, `dns` says which
-    servers domains have; without it their addresses alone are known.
+    servers domains have; without it their addresses alone are known. `limits` are those of
+    connections.
     """
 
     log = Logger()
@@ -45,13 +50,16 @@ class SipEndpoint(Service):
         trace: Tracer | None = None,
         tls: SipTls | None = None,
         dns: Dns | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self._reactor = reactor
         self._dns = dns
         self.listening: list[Address] = []
         self.user_agent = user_agent
         self._listen = listen
-        self.transport = TransportLayer(reactor, trace=trace, advertised_host=address, tls=tls)
+        self.transport = TransportLayer(
+            reactor, trace=trace, advertised_host=address, tls=tls, limits=limits
+        )
         self.layer = TransactionLayer(
             reactor,
             self.transport,

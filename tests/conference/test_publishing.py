@@ -337,6 +337,17 @@ class PublisherTests(PublishingTestCase):
         answer.callback(ok(request, "x"))
         self.assertEqual(len(self.asked), MAX_OUTSTANDING + 1)
 
+    def test_nor_more_octets(self) -> None:
+        self.patch(publishing, "MAX_OUTSTANDING_OCTETS", 1)
+        static = StaticRooms(self.control)
+        for index in range(3):
+            static.put(StaticRoom(f"sip:r{index}@conf.example.com"))
+        self.clock.advance(1)
+        for number in (1, 2, 3):
+            self.assertEqual(len(self.asked), number)
+            request, answer = self.asked[-1]
+            answer.callback(ok(request, "x"))
+
 
 def ok(request: Request, etag: str) -> Response:
     return request.response(200, headers=(("SIP-ETag", etag), ("Expires", "600")))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import TestCase
 
 from msrpconf.config import Config
@@ -33,6 +36,23 @@ interval = 0.1
 """
 
 
+class Stream(Protocol):
+    """A connection of a focus: done with the first octets that come, and when it is lost."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.answer: Deferred[bytes] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.answer.called:
+            self.answer.callback(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(None)
+
+
 class PresenceApartCase(TestCase):
     timeout = 60
     sip = ""
@@ -49,7 +69,8 @@ class PresenceApartCase(TestCase):
         config.check()
         self.service = PresenceApart(config, reactor)
         yield self.service.startService()
-        self.address = "127.0.0.1", self.service.endpoint.listening[0].port
+        udp, tcp = (each.port for each in self.service.endpoint.listening)
+        self.address, self.stream_address = ("127.0.0.1", udp), ("127.0.0.1", tcp)
         self.focus = SipWire(self.address)
         self.wires.append(self.focus)
 
@@ -173,6 +194,36 @@ class StoryTests(PresenceApartCase):
         self.assertTrue(answer.startswith("SIP/2.0 420 "), answer)
         answer = yield self.ask("CANCEL")
         self.assertTrue(answer.startswith("SIP/2.0 481 "), answer)
+
+    @inlineCallbacks
+    def test_a_large_room(self) -> Story:
+        """As large as a focus publishes with its users."""
+        people = [
+            evolve(ALICE, entity=f"sip:user{number}@home.com", display_text="x" * 200)
+            for number in range(2600)
+        ]
+        octets = body(*people)
+        self.assertGreater(len(octets), 900_000)
+        stream = Stream()
+        endpoint = TCP4ClientEndpoint(reactor, *self.stream_address)
+        yield connectProtocol(endpoint, stream)
+        stream.transport.write(
+            (
+                f"PUBLISH {ROOM} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n"
+                f"Max-Forwards: 70\r\nFrom: <{ROOM}>;tag=east.1\r\nTo: <{ROOM}>\r\n"
+                "Call-ID: large\r\nCSeq: 1 PUBLISH\r\nEvent: conference\r\n"
+                "Content-Type: application/conference-info+xml\r\n"
+                f"Content-Length: {len(octets)}\r\n\r\n"
+            ).encode()
+            + octets
+        )
+        answer = yield stream.answer
+        self.assertTrue(answer.startswith(b"SIP/2.0 200 "), answer)
+        stream.transport.loseConnection()
+        yield stream.lost
+        found = self.service.presence.states.find(ROOM)
+        assert found is not None
+        self.assertTrue(found.has_user("sip:user2599@home.com"))
 
     @inlineCallbacks
     def test_watchers_are_told_when_it_stops(self) -> Story:
