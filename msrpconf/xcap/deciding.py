@@ -12,6 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 from msrpconf.xcap.rules import (
     Many,
+    Rule,
     SubHandling,
     Watcher,
     canonical_domain,
@@ -40,7 +41,7 @@ def allow(document: bytes, key: str) -> bytes:
     Raises `CannotDecide`.
     """
     root = _root(document)
-    ours = next(filter(_is_ours, _children(root, "rule")), None)
+    ours = next((rule for rule, read in _rules(document, root) if _is_ours(rule, read)), None)
     if ours is None:
         return _checked(_apply(document, [_new_rule(document, root, key)]), document)
     (identity,) = _identities(ours)
@@ -57,7 +58,7 @@ def block(document: bytes, key: str) -> bytes:
     """
     root = _root(document)
     edits: list[Edit] = []
-    for rule, read in zip(_children(root, "rule"), parse_ruleset(document).rules, strict=True):
+    for rule, read in _rules(document, root):
         if read.permissions.get("sub-handling", SubHandling.BLOCK):
             edits += _without(document, rule, key)
     return _checked(_apply(document, edits), document)
@@ -73,6 +74,11 @@ def _root(document: bytes) -> Element:
     except (RulesetError, TreeError) as error:
         raise CannotDecide(f"the document cannot be read: {error}") from None
     return root
+
+
+def _rules(document: bytes, root: Element) -> Iterator[tuple[Element, Rule]]:
+    """Each rule as it is written, and what it means."""
+    return zip(_children(root, "rule"), parse_ruleset(document).rules, strict=True)
 
 
 def _children(parent: Element, name: str) -> list[Element]:
@@ -110,13 +116,14 @@ def _matches(many: Element, key: str) -> bool:
     return found.matches(Watcher((key,), 0.0))
 
 
-def _is_ours(rule: Element) -> bool:
-    """Whether it is a rule of `allow`: some users, and no other condition."""
+def _is_ours(rule: Element, read: Rule) -> bool:
+    """Whether it is a rule of `allow`: it allows some users, and has no other condition."""
     identities = _identities(rule)
     name = rule.attributes.get(("", "id"))
     conditions = _children(rule, "conditions")
     return (
         name is not None
+        and read.permissions.get("sub-handling") is SubHandling.ALLOW
         and name.value.startswith(RULE_ID)
         and len(identities) == 1
         and len(conditions) == 1

@@ -71,6 +71,14 @@ class AllowTests(SynchronousTestCase):
         self.assertEqual((said(made, WENDY), said(made, BOB)), (30, SubHandling.CONFIRM))
         self.assertEqual(said(allow(block(ALLOW_ALL, WENDY), WENDY), WENDY), 30)
 
+    def test_a_rule_of_that_name_that_does_not_allow(self) -> None:
+        for handling in ("block", "confirm", "polite-block", "other"):
+            theirs = document(rule(f"<identity><one id='{BOB}'/></identity>", handling, "a"))
+            theirs = theirs.replace(b'id="a"', b'id="allowed-watchers"')
+            made = allow(theirs, WENDY)
+            self.assertEqual(len(parse_ruleset(made).rules), 2)
+            self.assertEqual(said(made, WENDY), SubHandling.ALLOW)
+
     def test_a_rule_of_that_name_that_is_another(self) -> None:
         for conditions in (
             "<sphere value='home'/>",
