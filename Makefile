@@ -4,6 +4,7 @@
 #   make demo    a server and three people in one room, as each of them sees it
 #   make test    all checks and tests        make lint    the checks alone
 #   make bench   what it costs, beside a reference in the same run
+#   make soak    people talk for SECONDS while parts are killed: what was lost, and why
 #   make install the virtual environment and the package in it, and nothing else
 
 PYTHON ?= python3
@@ -11,10 +12,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS ?= tests
+# How long a soak kills.
+SECONDS ?= 600
 # trial runs the tests in as many processes as there are cores.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: install run demo test lint bench clean
+.PHONY: install run demo test lint bench soak clean
 
 install: $(STAMP)
 
@@ -42,6 +45,9 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache

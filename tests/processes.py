@@ -29,7 +29,7 @@ PATIENCE = 20.0
 
 _UNWANTED = frozenset({"NO_COLOR", "COLUMNS", "LINES"})
 
-_PROGRAMS = {
+PROGRAMS = {
     "twistd": "from twisted.scripts.twistd import run; run()",
     "trial": "from twisted.scripts.trial import run; run()",
     "msrpconf": "from msrpconf.cli import main; main(prog_name='msrpconf')",
@@ -133,7 +133,7 @@ class ProcessCase(TestCase):
 
         `by` are the words of a command that becomes the one it is given, as ``nice`` does.
         """
-        return self._spawn(name, "-c", _PROGRAMS[name], *arguments, terminal=terminal, by=by)
+        return self._spawn(name, "-c", PROGRAMS[name], *arguments, terminal=terminal, by=by)
 
     def start_script(self, path: Path, *arguments: str, by: Sequence[str] = ()) -> Program:
         """Starts a Python program that is in a file; `by` as for `start`."""

@@ -1,0 +1,84 @@
+"""Who kills: one part after another, and starts it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import deferLater
+
+from tests.soak.ledger import Death, Ledger
+from tests.soak.parts import Part, Parts, Server
+
+SHORT = 2.0
+"""Seconds that a process may be stopped without being given up by others."""
+
+AWAY = 6.0
+"""Seconds that a part may be dead."""
+
+
+class Chaos:
+    """Kills, ends, and stops `parts` at times and in an order that `random` says.
+
+    `now` is the ledger's time; `tell` gets a line for each thing done.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        parts: Parts,
+        ledger: Ledger,
+        random: Random,
+        now: Callable[[], float],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.is_over = False
+        self.done: Counter[str] = Counter()
+        """How often each was done."""
+        self._reactor = reactor
+        self._parts = parts
+        self._ledger = ledger
+        self._random = random
+        self._now = now
+        self._tell = tell
+        self._doing: set[Deferred[None]] = set()
+
+    @inlineCallbacks
+    def reign(self) -> Generator[Deferred[Any], Any, None]:
+        """Go on until it is over, then wait until all parts are there."""
+        while not self.is_over:
+            yield deferLater(self._reactor, self._random.uniform(1.0, 5.0))
+            free = [each for each in self._parts.all if not each.is_busy]
+            what = self._random.choices(("KILL", "TERM", "STOP"), (6, 1, 3))[0]
+            span = self._random.uniform(0.1, SHORT if what == "STOP" else AWAY)
+            if not free or self.is_over:
+                continue
+            doing = self._do(self._random.choice(free), what, span)
+            self._doing.add(doing)
+            doing.addBoth(self._done, doing)
+        while self._doing:
+            yield next(iter(self._doing))
+
+    def _done(self, result: Any, doing: Deferred[None]) -> Any:
+        self._doing.discard(doing)
+        return result
+
+    @inlineCallbacks
+    def _do(self, part: Part, what: str, span: float) -> Generator[Deferred[Any], Any, None]:
+        part.is_busy = True
+        self.done[f"{what} of {part.name}"] += 1
+        self._tell(f"{self._now():6.1f} s  SIG{what} to {part.name} for {span:.1f} s")
+        if what == "STOP":
+            part.program.signals("STOP")
+            yield deferLater(self._reactor, span)
+            part.program.signals("CONT")
+        else:
+            address = part.msrp if isinstance(part, Server) else None
+            self._ledger.deaths.append(Death(part.name, self._now(), address))
+            yield part.end(what)
+            yield deferLater(self._reactor, span)
+            yield part.start()
+        part.is_busy = False
