@@ -40,6 +40,7 @@ class PkiTests(SynchronousTestCase):
             (server, [serves]),
             (self.made("dispatcher", "focus-1"), [connects, serves]),
             (self.made("focus", "focus-2"), [connects]),
+            (self.made("sip", "chat.example.com"), [connects, serves]),
         ):
             found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             self.assertEqual(list(found), uses)

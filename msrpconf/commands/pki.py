@@ -1,4 +1,4 @@
-"""`msrpconf pki`: an authority of one's own, and certificates for the ends of the channel."""
+"""`msrpconf pki`: an authority of one's own, and certificates for the ends of channel and SIP."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ _names = click.argument("names", nargs=-1, required=True, metavar="NAME [OTHER].
 
 @click.group()
 def pki() -> None:
-    """Make certificates for the links between servers, dispatchers and focuses.
+    """Make certificates for the links between servers, dispatchers and focuses, and for SIP.
 
     \b
     msrpconf pki init                            an authority: ca.pem, ca.key
     msrpconf pki server chat-1.example.com 10.0.0.5
     msrpconf pki dispatcher focus-1.example.com
     msrpconf pki focus focus-2.example.com       whose dispatcher is a process by itself
+    msrpconf pki sip chat.example.com 192.0.2.20     SIP over TLS: a focus, or a proxy
 
     Keep ca.key where neither servers nor dispatchers are. Nothing is overwritten.
     """
@@ -124,6 +125,19 @@ def focus(names: tuple[str, ...], directory: Path, days: int) -> None:
     The name is that of [focus] name, which [dispatcher] focuses has, too.
     """
     _issue(names, directory, days, (_CLIENT,))
+
+
+@pki.command()
+@_names
+@_directory
+@_days
+def sip(names: tuple[str, ...], directory: Path, days: int) -> None:
+    """Make a certificate for SIP over TLS, of a focus or of a proxy.
+
+    The names are the domains and addresses in URIs that lead there, and those by
+    which [sip] trusted believes a proxy.
+    """
+    _issue(names, directory, days, (_CLIENT, _SERVER))
 
 
 def _issue(
