@@ -215,6 +215,18 @@ class ScriptTests(ProcessCase):
         yield traced.ends()
 
     @inlineCallbacks
+    def test_collected(self) -> Generator[Deferred[Any], Any, None]:
+        script = self.script("embedding.md", "collected.py")
+        server = self.start_script(script, str(self.settings))
+        found = yield server.shows(r"sip udp:(\S+)\n")
+        sending = self.start("msrpconf", "send", f"sip:lobby@{found[1]}", "--as", "bob", "hi")
+        status = yield sending.ends()
+        self.assertEqual(status, 0, sending)
+        server.signals("INT")
+        yield server.ends()
+        self.assertNotIn("Traceback", server.errors)
+
+    @inlineCallbacks
     def test_timebot(self) -> Generator[Deferred[Any], Any, None]:
         script = self.script("embedding.md", "timebot.py")
         server, room = yield self.start_server()

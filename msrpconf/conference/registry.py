@@ -152,6 +152,8 @@ class ConferenceRegistry:
         tally.undelivered += room.undelivered
         room.info.on_change = lambda change: None
         room.info.forget_gone()
+        # A room and its information hold each other until garbage is looked for: a little.
+        room.history.clear()
         self.on_ended(room)
         for watcher in self._watchers:
             watcher(room.key, room.info, None)

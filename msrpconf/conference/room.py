@@ -82,7 +82,7 @@ class Room:
         self._roles = Roles()
         settings = self.settings
         self.nicknames = Nicknames(clock, settings.reserved_nicknames, settings.quarantine)
-        self.history = History(settings.history_messages, settings.history_age, self.now)
+        self.history = History(settings.history_messages, settings.history_age, clock.seconds)
         self.originals = Originals()
         self.run_command: Callable[[Participant, bytes], Refusal | bool] | None = None
         """Does what a message tells the room to; False for one that is to be said."""

@@ -31,6 +31,7 @@ from msrpconf.programs import program
 from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.sockets import bound_socket
 from msrpconf.services.apart import Apart, make_apart
+from msrpconf.services.collecting import Collector
 from msrpconf.services.compose import ConferenceService, make_service
 from msrpconf.services.presence_apart import PresenceApart
 from msrpconf.trace import Tracer, parse_trace
@@ -102,9 +103,9 @@ def make_process(options: Options, *only: str) -> Service:
     taken = unusable_addresses(config)
     if taken:
         raise SystemExit(_told(f"cannot listen at {each}" for each in taken))
-    reactor = import_module("twisted.internet.reactor")
+    reactor: Any = import_module("twisted.internet.reactor")
     tracer = Tracer(options["trace"]) if options["trace"] else None
-    return ServerProcess(reactor, _maker(config)(config, reactor, tracer))
+    return ServerProcess(reactor, _maker(config)(config, reactor, tracer), Collector(reactor))
 
 
 def _maker(config: Config) -> Callable[..., Runnable]:
@@ -152,12 +153,18 @@ def _unusable_management(config: Config, opened: ExitStack) -> list[str]:
 
 
 class ServerProcess(Service):
-    """Runs a `ConferenceService`, or a part of one, as the one thing that the process is for."""
+    """Runs a `ConferenceService`, or a part of one, as the one thing that the process is for.
+
+    `collector` then decides when Python looks for garbage.
+    """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, conference: Runnable) -> None:
+    def __init__(
+        self, reactor: Any, conference: Runnable, collector: Collector | None = None
+    ) -> None:
         self.conference = conference
+        self._collector = collector
         self._reactor = reactor
 
     def startService(self) -> None:
@@ -169,11 +176,15 @@ class ServerProcess(Service):
     def stopService(self) -> Deferred[None]:
         """Tell everybody in a room, and end."""
         Service.stopService(self)
+        if self._collector is not None:
+            self._collector.stop()
         return self.conference.stopService()
 
     def _started(self, _: None) -> None:
         # Who has read it may send a signal: not before there is somebody to take that.
         self._reactor.callWhenRunning(self._show_banner)
+        if self._collector is not None:
+            self._collector.start()
 
     def _show_banner(self) -> None:
         for line in banner(self.conference.config, self.conference.listening):

@@ -93,48 +93,51 @@ class MessageSink(Protocol):
 
 
 class IncomingMessages:
-    """The messages of one session that have begun and not ended."""
+    """The messages of one session that have begun and not ended.
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    It does not know the session but for the messages of it: who has ended is freed at once, without
+    the garbage collector.
+    """
+
+    def __init__(self) -> None:
         self.held = 0
         self._messages: dict[bytes, IncomingMessage] = {}
         # The last messages that came in several chunks, should one of these come again.
         self._ended: OrderedDict[bytes, Refusal | None] | None = None
 
-    def send_begun(self, connection: FrameWriter, head: Head) -> SendReception:
-        """A SEND begins; return what takes its body and its end.
+    def send_begun(self, session: Session, connection: FrameWriter, head: Head) -> SendReception:
+        """A SEND of the session begins; return what takes its body and its end.
 
         Where it is not served, that is said to `connection` at once.
         """
         message_id = head.message_id
         message = self._messages.get(message_id)
         if message is None and _says_nothing(head):
-            return SendReception(self.session, connection, head)
+            return SendReception(session, connection, head)
         try:
             chunk = head.byte_range
         except MsrpSyntaxError as error:
-            return SendReception(self.session, connection, head).refuse(Refusal(400, str(error)))
+            return SendReception(session, connection, head).refuse(Refusal(400, str(error)))
         if message is None:
             if chunk.start > 1 and self._ended is not None and message_id in self._ended:
                 # A late chunk of what is already here, or was given up.
-                late = SendReception(self.session, connection, head)
+                late = SendReception(session, connection, head)
                 why = self._ended[message_id]
                 return late if why is None else late.refuse(why)
-            refusal = self._may_begin(message_id, chunk)
+            refusal = self._may_begin(session, message_id, chunk)
             if refusal is not None:
-                return SendReception(self.session, connection, head).refuse(refusal)
-            message = self._messages[message_id] = IncomingMessage(self, message_id)
+                return SendReception(session, connection, head).refuse(refusal)
+            message = self._messages[message_id] = IncomingMessage(self, session, message_id)
         message.chunks += 1
         message.announce(chunk.total)
-        reception = SendReception(self.session, connection, head, message, chunk.start)
+        reception = SendReception(session, connection, head, message, chunk.start)
         return reception if message.refusal is None else reception.refuse(message.refusal)
 
-    def _may_begin(self, message_id: bytes, chunk: ByteRange) -> Refusal | None:
+    def _may_begin(self, session: Session, message_id: bytes, chunk: ByteRange) -> Refusal | None:
         if not 1 <= len(message_id) <= MAX_MESSAGE_ID:
             return Refusal(400, f"a message needs a Message-ID of at most {MAX_MESSAGE_ID} octets")
-        if chunk.total is not None and chunk.total > self.session.limits.message_octets:
-            return self.too_large()
+        if chunk.total is not None and chunk.total > session.limits.message_octets:
+            return _too_large(session)
         if len(self._messages) >= MAX_MESSAGES and not self._forget_refused():
             return Refusal(413, f"at most {MAX_MESSAGES} messages at once: end one first")
         return None
@@ -146,12 +149,6 @@ class IncomingMessages:
                 message.end()
                 return True
         return False
-
-    def too_large(self) -> Refusal:
-        """The answer to a message that passes the session's limit."""
-        return Refusal(
-            413, f"a message may have {self.session.limits.message_octets} octets at most"
-        )
 
     def remove(self, message: IncomingMessage) -> None:
         """`message` has ended."""
@@ -170,6 +167,11 @@ class IncomingMessages:
             message.abort()
 
 
+def _too_large(session: Session) -> Refusal:
+    """The answer to a message that passes the session's limit."""
+    return Refusal(413, f"a message may have {session.limits.message_octets} octets at most")
+
+
 def _says_nothing(head: Head) -> bool:
     content_type = head.content_type
     return not content_type or content_type.lower().startswith(HEARTBEAT)
@@ -184,6 +186,7 @@ class IncomingMessage:
         "_messages",
         "_next",
         "_received",
+        "_session",
         "_sink",
         "_timer",
         "_total",
@@ -195,7 +198,7 @@ class IncomingMessage:
         "report_body",
     )
 
-    def __init__(self, messages: IncomingMessages, message_id: bytes) -> None:
+    def __init__(self, messages: IncomingMessages, session: Session, message_id: bytes) -> None:
         self.message_id = message_id
         self.chunks = 0
         """SENDs that it came in so far."""
@@ -206,6 +209,7 @@ class IncomingMessage:
         """All of it was accepted."""
         self.report_body = b""
         self._messages = messages
+        self._session = session
         self._begun = False
         self._next = 1
         self._received = 0
@@ -223,10 +227,10 @@ class IncomingMessage:
         """A chunk tells how large the message is."""
         if total is None:
             return
-        if total <= self._messages.session.limits.message_octets:
+        if total <= self._session.limits.message_octets:
             self._total = total
         elif self.refusal is None:
-            self.refuse(self._messages.too_large())
+            self.refuse(_too_large(self._session))
 
     def take(self, piece: Piece) -> Refusal | None:
         """Take a piece; return the refusal where it, or the message, is not taken."""
@@ -236,8 +240,8 @@ class IncomingMessage:
         self._received += length
         # What comes twice counts twice; a gap counts as if it were filled.
         octets = max(self._received, piece.start - 1 + length)
-        if octets > self._messages.session.limits.message_octets:
-            return self.refuse(self._messages.too_large())
+        if octets > self._session.limits.message_octets:
+            return self.refuse(_too_large(self._session))
         if piece.flag is Continuation.ABORTED and piece.start > self._next:
             piece.start, piece.data = self._next, b""
         if piece.start > self._next:
@@ -288,7 +292,7 @@ class IncomingMessage:
         if self._begun:
             return None if self._sink is None else self._sink.piece_received(piece)
         self._begun = True
-        session = self._messages.session
+        session = self._session
         result = session.handler.message_begun(session, piece)
         if isinstance(result, Refusal):
             return result
@@ -332,7 +336,7 @@ class IncomingMessage:
 
     def _expect_more(self) -> None:
         """Start anew the time in which more must come (RFC 7701 §6.1)."""
-        session = self._messages.session
+        session = self._session
         seconds = session.limits.chunk_timeout
         if self._timer is None:
             self._timer = session.clock.callLater(seconds, self._timed_out)

@@ -195,7 +195,7 @@ class Session:
         self._queue: deque[OutgoingFrame] = deque()
         # What may be overtaken: the parts of long messages, but for their beginnings.
         self._bulk: deque[OutgoingFrame] = deque()
-        self._incoming = IncomingMessages(self)
+        self._incoming = IncomingMessages()
         self._remote_path = b""
         self.remote_path = remote_path
 
@@ -354,7 +354,10 @@ class Session:
             connection.detach(self)
 
     def close(self) -> None:
-        """End the session: nothing more is taken or sent, but for what is queued."""
+        """End the session: nothing more is taken or sent, but for what is queued.
+
+        It lets go of who owns it, who mostly holds it too: both are freed by who lets go of them.
+        """
         self.closed = True
         self.keeps = False
         connection, self.connection = self.connection, None
@@ -365,6 +368,8 @@ class Session:
             connection.detach(self)
         else:
             self._clear_queue()
+        self.handler = _ENDED
+        self.admits = self.on_drained = None
 
     def _clear_queue(self) -> None:
         self.keeps = False
@@ -385,4 +390,32 @@ class Session:
 
     def send_begun(self, connection: FrameWriter, head: Head) -> SendReception:
         """A SEND begins on `connection`; return what takes its body and its end."""
-        return self._incoming.send_begun(connection, head)
+        return self._incoming.send_begun(self, connection, head)
+
+
+class _Ended:
+    """The handler of a session that has ended: there is nobody to tell."""
+
+    def __str__(self) -> str:
+        return "who has gone"
+
+    def session_bound(self, session: Session) -> None: ...
+
+    def session_unbound(self, session: Session, reason: str) -> None: ...
+
+    def message_begun(self, session: Session, piece: Piece) -> MessageSink | Refusal | None:
+        return Refusal(481, "this session has ended")
+
+    def request_received(self, session: Session, head: Head) -> Refusal | None:
+        return Refusal(481, "this session has ended")
+
+    def session_congested(self, session: Session) -> None: ...
+
+    def session_eased(self, session: Session, missed: int) -> None: ...
+
+    def response_received(self, session: Session, head: Head) -> None: ...
+
+    def report_received(self, session: Session, head: Head) -> None: ...
+
+
+_ENDED = _Ended()
