@@ -1,8 +1,8 @@
 """Tells watchers: which subscriptions there are, and when each gets its next NOTIFY (RFC 6665).
 
 All watchers of a room are told together, at most once in an interval, so that one document
-serves them all. Who there is is in `table.py`, the one timer in `schedule.py`, and how NOTIFYs
-go out in `delivery.py`.
+serves them all. Who there is is in `table.py`, when it is whose turn in `timing.py`, and how
+NOTIFYs go out in `delivery.py`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from msrpconf.conference.identity import Identity
 from msrpconf.conference.registry import DialogId
 from msrpconf.presence.delivery import Delivery, Send
 from msrpconf.presence.feed import Feed
-from msrpconf.presence.rates import Rates
-from msrpconf.presence.schedule import Schedule
 from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscription import Subscription
 from msrpconf.presence.table import SubscriptionTable
+from msrpconf.presence.timing import Timing, retry_after
 from msrpconf.presence.watching import Decision, Package, Source
-from msrpconf.protocols.sip.accessors import MAX_EXPIRES
-from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.visible import visible
 
@@ -35,9 +32,6 @@ Hook = Callable[[Subscription], None]
 
 FETCHED = "fetched"
 """The event of who has asked once."""
-
-MAX_RETRY_AFTER = 600.0
-"""Seconds that a watcher may put off a NOTIFY."""
 
 
 class Notifier:
@@ -57,8 +51,10 @@ class Notifier:
         self.on_event: Callable[[Subscription, str], None] = lambda subscription, event: None
         self._clock = clock
         self._table = SubscriptionTable()
-        self._schedule = Schedule(clock, self._tick, self._wake)
         self._delivery = Delivery(clock, send, self._notify, self._done)
+        self._timing = Timing(
+            clock, lambda: self.settings, self._delivery.put, self.tell, self._expired
+        )
         self._last_words: set[Subscription] = set()
         self._quiet: Deferred[None] | None = None
 
@@ -109,13 +105,13 @@ class Notifier:
         self.on_kept(subscription)
         self.on_event(subscription, "subscribe")
         self.tell(subscription)
-        self._plan(subscription)
+        self._timing.plan(subscription)
 
     def refresh(self, subscription: Subscription) -> None:
         """A SUBSCRIBE has come: its effects are in the subscription; tell it everything."""
         subscription.whole = True
         self.tell(subscription)
-        self._plan(subscription)
+        self._timing.plan(subscription)
         self.on_kept(subscription)
 
     def tell(self, subscription: Subscription) -> None:
@@ -149,7 +145,7 @@ class Notifier:
         self.on_kept(subscription)
         if not subscription.feed.awaited:
             self.tell(subscription)
-        self._plan(subscription)
+        self._timing.plan(subscription)
 
     def awaited_feed(self, package: Package, key: str, uri: str) -> Feed:
         """The feed of what is not known yet, and will perhaps be: for `restore`."""
@@ -181,6 +177,9 @@ class Notifier:
         self.on_ended(subscription)
         self.on_event(subscription, event)
 
+    def _expired(self, subscription: Subscription) -> None:
+        self.end(subscription, "timeout", "not refreshed in time")
+
     def _drop(self, subscription: Subscription, why: str) -> None:
         """Who does not take a NOTIFY has no subscription any more (RFC 6665 §4.2.2)."""
         subscription.over = True
@@ -204,7 +203,7 @@ class Notifier:
         feed.awaited = False
         if change is not None:
             feed.source = source
-            self._arm(feed)
+            self._timing.arm(feed)
             return
         feed.source = None
         for each in list(feed.subscriptions):
@@ -241,71 +240,6 @@ class Notifier:
             self.on_kept(subscription)
         return changed
 
-    # When.
-
-    def _arm(self, feed: Feed) -> None:
-        if not feed.armed:
-            feed.armed = True
-            self._schedule.put(max(self._clock.seconds(), feed.last + self._interval(feed)), feed)
-
-    def _tick(self, feed: Feed) -> None:
-        """Tell all who can be told now."""
-        now = feed.last = self._clock.seconds()
-        feed.armed = False
-        interval = self._interval(feed)
-        again = False
-        lowest = feed.position
-        for each in feed.subscriptions:
-            lowest = min(lowest, each.mark if each.mark >= 0 else lowest)
-            if not each.has_news or each.queued or each.under_way:
-                continue
-            if each.allowed_at(interval) <= now + 0.001:
-                self._delivery.put(each)
-            elif self._has_own_pace(each):
-                self._plan(each)
-            else:
-                again = True
-        feed.forget_before(lowest)
-        if again:
-            self._arm(feed)
-
-    def _interval(self, feed: Feed) -> float:
-        return self.settings.interval_of(feed.package.name)
-
-    def _allowed_at(self, subscription: Subscription) -> float:
-        return subscription.allowed_at(self._interval(subscription.feed))
-
-    def _has_own_pace(self, subscription: Subscription) -> bool:
-        slow = subscription.rates.maximum is not None
-        return slow or subscription.not_before > self._clock.seconds()
-
-    def _plan(self, subscription: Subscription) -> None:
-        """Look at it when there is something to do."""
-        if subscription.over or subscription.ending is not None:
-            return
-        when = subscription.expires_at
-        if not (subscription.queued or subscription.under_way):
-            when = subscription.wake_at(self._clock.seconds())
-            if subscription.has_news and self._has_own_pace(subscription):
-                when = min(when, self._allowed_at(subscription))
-        if when < subscription.wake:
-            subscription.wake = when
-            self._schedule.put(when, subscription)
-
-    def _wake(self, subscription: Subscription) -> None:
-        now = self._clock.seconds()
-        subscription.wake = float("inf")
-        if subscription.over or subscription.ending is not None:
-            return
-        if now >= subscription.expires_at:
-            self.end(subscription, "timeout", "not refreshed in time")
-        elif not (subscription.queued or subscription.under_way):
-            if now >= subscription.wake_at(now):
-                self.tell(subscription)
-            elif subscription.has_news and now >= self._allowed_at(subscription):
-                self._delivery.put(subscription)
-        self._plan(subscription)
-
     # Sending.
 
     def _notify(self, subscription: Subscription) -> Request | None:
@@ -315,7 +249,7 @@ class Notifier:
             if subscription.queued:
                 return None  # it has ended, and is told so in its turn
             if not (subscription.forced or subscription.has_news):
-                self._plan(subscription)
+                self._timing.plan(subscription)
                 return None
         settings = self.settings
         now = self._clock.seconds()
@@ -339,16 +273,15 @@ class Notifier:
         if subscription.over:
             self._said(subscription)
             return
-        self._take_rates(subscription, response)
+        self._timing.take_rates(subscription, response)
         self._go_on(subscription)
 
     def _refused(self, subscription: Subscription, response: Response) -> None:
-        wait = _retry_after(response)
+        wait = retry_after(response)
         if wait is None or subscription.over or response.status == 481:
             self._drop(subscription, f"NOTIFY got {response.status} {response.reason}")
             return
-        subscription.not_before = self._clock.seconds() + wait
-        subscription.unsettle()
+        self._timing.put_off(subscription, wait)
         self._go_on(subscription)
 
     def _go_on(self, subscription: Subscription) -> None:
@@ -356,22 +289,7 @@ class Notifier:
         if subscription.ending is not None or subscription.forced:
             self._delivery.put(subscription)
             return
-        if subscription.has_news and not self._has_own_pace(subscription):
-            self._arm(subscription.feed)
-        self._plan(subscription)
-
-    def _take_rates(self, subscription: Subscription, response: Response) -> None:
-        """RFC 6446 §4.1: a watcher may change its mind in the answer to a NOTIFY."""
-        try:
-            event = response.event
-            if event is None or event.value != subscription.feed.package.name:
-                return
-            rates = Rates.of_event(event)
-        except SipSyntaxError:
-            return
-        now = self._clock.seconds()
-        interval = self._interval(subscription.feed)
-        subscription.agree(rates.adjusted(interval, subscription.expires_at - now), now)
+        self._timing.answered(subscription)
 
     # The end.
 
@@ -393,7 +311,7 @@ class Notifier:
 
     def close(self) -> None:
         """Forget everything; nothing is sent any more."""
-        self._schedule.stop()
+        self._timing.stop()
         self._delivery.stop()
         self._last_words.clear()
         self._check_quiet()
@@ -420,14 +338,3 @@ class Notifier:
 
 def _ignore(_: Subscription) -> None:
     """What is told to nobody."""
-
-
-def _retry_after(response: Response) -> float | None:
-    """Seconds after which a NOTIFY may be tried again; None where it may not."""
-    value = response.headers.get("Retry-After")
-    if value is None:
-        return None
-    digits = value.strip().partition(";")[0].partition("(")[0].strip()
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAX_EXPIRES))):
-        return None
-    return min(float(digits), MAX_RETRY_AFTER)

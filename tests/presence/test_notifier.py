@@ -241,7 +241,7 @@ class LifeTests(NotifierTestCase):
             self.soon()
             bob.subscribe(expires=0)
             self.soon()
-        self.assertLess(len(self.notifier._schedule), 100)
+        self.assertLess(len(self.notifier._timing), 100)
         self.seconds(3)
         self.assertLessEqual(len(self.clock.getDelayedCalls()), 1)
 
