@@ -14,6 +14,7 @@ from twisted.internet.defer import gatherResults, inlineCallbacks
 from msrpconf.client import JoinError
 from msrpconf.protocols.sip.flow import Address
 from tests.distributed.support import HostsTestCase, Story
+from tests.distributed.test_moving import MovingTestCase
 from tests.storage.support import new_schema
 
 
@@ -84,6 +85,31 @@ class LongCutTests(HostsTestCase):
         erin = yield self.join("erin")
         yield self.servers[other].shows(r"joined: sip:erin@\S+ in sip:lobby@")
         yield self.talk(carol, dave, erin)
+        for each in (self.focus, *self.servers.values()):
+            self.assertNotIn("Traceback", each.output)
+
+
+class LongCutMovesTests(MovingTestCase, HostsTestCase):
+    """Rooms go on at another server, and the one that was cut off is still there."""
+
+    grace = 0.5
+
+    @inlineCallbacks
+    def test_it_lets_go_of_them_and_nobody_notices(self) -> Story:
+        yield self.begin("east", "west")
+        (alice, bob), home, other = yield self.in_room("alice", "bob")
+        yield self.talk(alice, bob)
+        self.hosts.cut("focus-1", home)
+        yield self.moved(other, "alice", "bob")
+        yield self.talk(alice, bob)
+        self.hosts.heal("focus-1", home)
+        for name in ("alice", "bob"):
+            yield self.servers[home].shows(rf"left: sip:{name}@")
+        yield self.focus.shows(rf"(?s)server {home} at \S+ lost.*server {home} has \d+ rooms")
+        carol = yield self.join("carol")
+        yield self.servers[other].shows(r"joined: sip:carol@\S+ in sip:lobby@")
+        yield self.talk(alice, bob, carol)
+        self.assertEqual(self.byes("alice") + self.byes("bob"), [])
         for each in (self.focus, *self.servers.values()):
             self.assertNotIn("Traceback", each.output)
 
