@@ -81,6 +81,8 @@ class WatcherWire(SipWire):
             return
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        # A server that was started again may be at another port.
+        self._server = addr
         self.received(datagram.decode("utf-8"), None)
 
     def received(self, text: str, stream: _Stream | None) -> None:

@@ -16,6 +16,7 @@ from msrpconf.conference.roles import Role, Roles
 from msrpconf.conference.static import StaticRoom
 from msrpconf.config import Config
 from msrpconf.services import published_presence
+from msrpconf.services.apart import make_apart
 from msrpconf.services.compose import make_service
 from msrpconf.storage.database import Database
 from msrpconf.storage.errors import DatabaseError
@@ -205,6 +206,47 @@ class AwayTests(MemoryCase):
         yield self.restart()
         news = yield alice.news()
         self.assertEqual((news.kind, list(news.users)), ("full", ["sip:alice@home.com"]))
+
+
+class BesideAFocusTests(MemoryCase):
+    """A presence agent beside a focus whose servers are elsewhere: another publishes to it."""
+
+    settings = """
+[sip]
+listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
+[focus]
+[dispatcher]
+servers = ["unix:/nowhere/one.sock"]
+[presence]
+interval = 0.1
+[database]
+url = "sqlite:///{path}"
+"""
+
+    @inlineCallbacks
+    def start(self, more: str = "") -> Story:
+        config = Config.parse(self.settings.format(path=self.path), "the test")
+        config.check()
+        service: Any = make_apart(config, reactor)
+        self.service = service
+        yield service.startService()
+        self.address = "127.0.0.1", service.focus.listening[0].port
+        self.focus = SipWire(self.address)
+        self.wires.append(self.focus)
+
+    @inlineCallbacks
+    def test_who_watches_is_told_on(self) -> Story:
+        answer = yield self.publish(body=body(ALICE))
+        alice = self.watcher("alice")
+        before = yield self.begin(alice)
+        self.assertIn("isfocus", header(before.text, "Contact"))
+        yield self.restart()
+        news = yield alice.news()
+        self.assertEqual((news.kind, list(news.users)), ("full", ["sip:alice@home.com"]))
+        self.assertGreater(news.version, before.version)
+        yield self.publish(f"SIP-If-Match: {header(answer, 'SIP-ETag')}", "Expires: 0")
+        news = yield alice.news()
+        self.assertEqual(news.state, "terminated;reason=noresource")
 
 
 class TogetherTests(MemoryCase):
