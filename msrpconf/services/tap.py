@@ -34,10 +34,16 @@ from msrpconf.services.apart import Apart, make_apart
 from msrpconf.services.collecting import Collector
 from msrpconf.services.compose import ConferenceService, make_service
 from msrpconf.services.presence_apart import PresenceApart
+from msrpconf.services.supervisor import process_supervisor
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
 Runnable = ConferenceService | Apart | PresenceApart
+
+_OBSERVERS = {
+    "text": "msrpconf.services.log.observer",
+    "json": "msrpconf.services.log.json_observer",
+}
 
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -47,14 +53,22 @@ def _trace(text: str) -> frozenset[str]:
     return parse_trace(text)
 
 
-# twistd prints this with the error.
+def _log_format(text: str) -> str:
+    """What --log-format says."""
+    if text not in _OBSERVERS:
+        raise ValueError(f"expected {' or '.join(_OBSERVERS)}, found {visible(text)}")
+    return text
+
+
+# twistd prints these with the error.
+_log_format.coerceDoc = "One of text and json."  # type: ignore[attr-defined]
 _trace.coerceDoc = "Both with a comma between, or one."  # type: ignore[attr-defined]
 
 
 class Options(usage.Options):
     """The command line after `twistd msrpconf`."""
 
-    synopsis = "[--config FILE] [--trace sip,msrp]"
+    synopsis = "[--config FILE] [--trace sip,msrp] [--log-format text|json]"
     longdesc = (
         "Chat rooms for SIP. Without a configuration the server is for this machine alone: "
         "SIP at 127.0.0.1:5060, MSRP at 127.0.0.1:2855, "
@@ -63,6 +77,7 @@ class Options(usage.Options):
     optParameters = [
         ["config", "c", None, "The configuration, a TOML file."],
         ["trace", None, None, "Log what goes over the wires: sip,msrp", _trace],
+        ["log-format", None, "text", "The log on standard output: text or json", _log_format],
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
@@ -78,12 +93,18 @@ class Options(usage.Options):
             raise usage.UsageError(f"not understood: {text}; a configuration is --config FILE")
 
     def postOptions(self) -> None:
-        """Have a log for people, where twistd runs in the foreground and no other is asked for."""
+        """Have our own log, where twistd runs in the foreground and no other is asked for."""
         twistd = self.parent
-        if twistd is None or not twistd["nodaemon"] or twistd["logger"] or twistd["syslog"]:
+        if twistd is None:
             return
-        if twistd["logfile"] in (None, "-"):
-            twistd["logger"] = "msrpconf.services.log.observer"
+        others = twistd["logger"] or twistd["syslog"] or twistd["logfile"] not in (None, "-")
+        if twistd["nodaemon"] and not others:
+            twistd["logger"] = _OBSERVERS[self["log-format"]]
+        elif self["log-format"] != "text":
+            raise usage.UsageError(
+                f"--log-format {self['log-format']} is for standard output: twistd --nodaemon,"
+                " without --logfile, --syslog and --logger"
+            )
 
 
 def makeService(options: Options) -> Service:
@@ -170,15 +191,22 @@ class ServerProcess(Service):
     def startService(self) -> None:
         """Listen, and say where; without that there is nothing to run for."""
         Service.startService(self)
+        # Not before: in the background, this is another process than the one that made us.
+        self._supervisor = process_supervisor(self._reactor)
         self._reactor.addSystemEventTrigger("after", "startup", self._handle_signals)
         self.conference.startService().addCallbacks(self._started, self._failed)
 
     def stopService(self) -> Deferred[None]:
         """Tell everybody in a room, and end."""
         Service.stopService(self)
+        self._supervisor.stopping()
         if self._collector is not None:
             self._collector.stop()
-        return self.conference.stopService()
+        return self.conference.stopService().addBoth(self._stopped)
+
+    def _stopped(self, result: Any) -> Any:
+        self._supervisor.stopped()
+        return result
 
     def _started(self, _: None) -> None:
         # Who has read it may send a signal: not before there is somebody to take that.
@@ -189,6 +217,7 @@ class ServerProcess(Service):
     def _show_banner(self) -> None:
         for line in banner(self.conference.config, self.conference.listening):
             self.log.info("{line}", line=line)
+        self._supervisor.ready(f"listening: {', '.join(self.conference.listening)}")
 
     def _failed(self, failure: Failure) -> None:
         # What was free a moment ago is not now.

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from io import StringIO
+from typing import Any
 
 from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from msrpconf.services.log import LineObserver
+from msrpconf.services.log import JsonObserver, LineObserver
 
 
 class BrokenFile(StringIO):
@@ -67,3 +69,86 @@ class LineObserverTests(SynchronousTestCase):
 
     def test_a_log_that_nobody_reads_is_no_harm(self) -> None:
         Logger("msrpconf.test", observer=LineObserver(BrokenFile())).info("hi")
+
+
+class Untold:
+    """What cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+class JsonObserverTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.file = StringIO()
+        self.log = Logger("msrpconf.test", observer=JsonObserver(self.file))
+
+    def told(self) -> list[dict[str, Any]]:
+        """What each line has."""
+        return [json.loads(line) for line in self.file.getvalue().splitlines()]
+
+    def test_one_object_a_line(self) -> None:
+        self.log.info("joined: {who} in {room}", who="alice\n\u2028", room="sip:a@b")
+        self.log.warn("refused")
+        first, second = self.told()
+        self.assertEqual(len(self.file.getvalue().splitlines()), 2)
+        time = datetime.fromisoformat(first.pop("time"))
+        self.assertEqual(time.tzinfo, UTC)
+        self.assertEqual(
+            first,
+            {
+                "level": "info",
+                "logger": "msrpconf.test",
+                "message": "joined: alice\n\u2028 in sip:a@b",
+                "fields": {"who": "alice\n\u2028", "room": "sip:a@b"},
+            },
+        )
+        self.assertEqual((second["level"], second["fields"]), ("warn", {}))
+
+    def test_values_of_all_kinds(self) -> None:
+        self.log.info(
+            "{count}",
+            count=3,
+            ratio=0.5,
+            endless=float("inf"),
+            nothing=None,
+            wrong=True,
+            octets=b"\xff",
+            names=("a", "b"),
+            untold=Untold(),
+            surrogate="\udc80",
+        )
+        (told,) = self.told()
+        self.assertEqual(
+            told["fields"],
+            {
+                "count": 3,
+                "ratio": 0.5,
+                "endless": "inf",
+                "nothing": None,
+                "wrong": True,
+                "octets": "b'\\xff'",
+                "names": "('a', 'b')",
+                "untold": "a Untold that cannot be shown",
+                "surrogate": "\udc80",
+            },
+        )
+
+    def test_a_failure_has_its_traceback(self) -> None:
+        try:
+            raise RuntimeError("so it is")
+        except RuntimeError:
+            self.log.failure("a bug")
+        (told,) = self.told()
+        self.assertEqual((told["level"], told["message"]), ("critical", "a bug"))
+        self.assertIn("RuntimeError: so it is", told["traceback"])
+
+    def test_what_twisted_tells_of_itself_is_left_out(self) -> None:
+        twisted = Logger("twisted.internet.base", observer=JsonObserver(self.file))
+        twisted.info("Main loop terminated.")
+        self.assertEqual(self.told(), [])
+        twisted.error("but not what goes wrong")
+        self.assertEqual(len(self.told()), 1)
+
+    def test_a_log_that_nobody_reads_is_no_harm(self) -> None:
+        Logger("msrpconf.test", observer=JsonObserver(BrokenFile())).info("hi")

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+import os
 import socket
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, ClassVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import globalLogPublisher
 from twisted.python import usage
@@ -62,6 +68,21 @@ class OptionsTests(SynchronousTestCase):
         self.assertIsNone(logger(syslog=1))
         self.assertIsNone(logger(logfile="server.log"))
         self.assertEqual(logger(logger="ours.observer"), "ours.observer")
+
+    def test_json_is_for_standard_output(self) -> None:
+        def logger(**twistd: object) -> object:
+            parent: Any = {"nodaemon": 1, "logger": None, "syslog": 0, "logfile": None, **twistd}
+            parsed = options("--log-format", "json")
+            parsed.parent = parent
+            parsed.postOptions()
+            return parent["logger"]
+
+        self.assertEqual(logger(), "msrpconf.services.log.json_observer")
+        for other in ({"nodaemon": 0}, {"syslog": 1}, {"logfile": "a.log"}, {"logger": "a.b"}):
+            with self.assertRaisesRegex(usage.UsageError, "json is for standard output"):
+                logger(**other)
+        with self.assertRaisesRegex(usage.UsageError, "expected text or json, found xml"):
+            options("--log-format", "xml")
 
 
 class MakeServiceTests(SynchronousTestCase):
@@ -194,6 +215,35 @@ class Conference:
         return succeed(None)
 
 
+class Manager(DatagramProtocol):
+    """A service manager at the socket `path`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._texts: list[str] = []
+        self._waiting: list[Deferred[str]] = []
+        reactor: Any = import_module("twisted.internet.reactor")
+        self._listening = reactor.listenUNIXDatagram(path, self)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if self._waiting:
+            self._waiting.pop(0).callback(datagram.decode())
+        else:
+            self._texts.append(datagram.decode())
+
+    def next(self) -> Deferred[str]:
+        """What it is told next."""
+        result: Deferred[str] = Deferred()
+        if self._texts:
+            result.callback(self._texts.pop(0))
+        else:
+            self._waiting.append(result)
+        return result
+
+    def close(self) -> Any:
+        return self._listening.stopListening()
+
+
 class TwistdTests(ProcessCase):
     @inlineCallbacks
     def test_people_are_told_when_the_server_ends(self) -> Generator[Deferred[Any], Any, None]:
@@ -218,6 +268,32 @@ class TwistdTests(ProcessCase):
         yield server.shows(r"info      <-- [\d:.]+ sip udp:127.0.0.1:\d+, \d+ octets\n    +INVITE ")
         yield server.shows(r"<-- [\d:.]+ msrp tcp:127.0.0.1:\d+, \d+ octets\n    +MSRP \w+ SEND\n")
         yield server.shows(r"\n    +hi there\n")
+
+    @inlineCallbacks
+    def test_a_service_manager_is_told(self) -> Generator[Deferred[Any], Any, None]:
+        """It wants to know when we are ready, that we live, and of the end; and the log is JSON."""
+        directory = mkdtemp(prefix="msrpconf")  # the name of a socket must be short
+        self.addCleanup(rmtree, directory)
+        manager = Manager(f"{directory}/notify")
+        self.addCleanup(manager.close)
+        environment = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "200000"}
+        self.patch(os, "environ", {**os.environ, **environment})
+        file = self.directory / "msrpconf.toml"
+        ports = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n'
+        file.write_text(f'{ports}files = "files"\n[focus]\n')
+        arguments = ("msrpconf", "-c", str(file), "--log-format", "json")
+        server = self.start("twistd", "-n", "--pidfile=", *arguments)
+        told = yield manager.next()
+        self.assertRegex(told, r"\AREADY=1\nSTATUS=listening: sip udp:127.0.0.1:\d+, msrp tcp:")
+        for _ in range(3):
+            self.assertEqual((yield manager.next()), "WATCHDOG=1")
+        server.signals("TERM")
+        while told != "STOPPING=1\nSTATUS=everybody is told":
+            told = yield manager.next()
+        self.assertEqual((yield server.ends()), 0, server)
+        lines = [json.loads(line) for line in server.output.splitlines()]
+        self.assertTrue(lines[0]["message"].startswith("msrpconf "), lines[0])
+        self.assertIn({"name": "SIGTERM"}, [each["fields"] for each in lines])
 
     @inlineCallbacks
     def test_ctrl_c_ends_it_too(self) -> Generator[Deferred[Any], Any, None]:
