@@ -142,16 +142,21 @@ class ProcessCase(TestCase):
     def _spawn(
         self, name: str, *arguments: str, terminal: bool = False, by: Sequence[str] = ()
     ) -> Program:
+        return self.spawn(name, [*by, sys.executable, *arguments], terminal=terminal)
+
+    def spawn(
+        self, name: str, command: Sequence[str], *, path: str = str(ROOT), terminal: bool = False
+    ) -> Program:
+        """Starts a command, whose Python finds modules by `path`."""
         reactor: Any = import_module("twisted.internet.reactor")
         program = Program(name, reactor)
         environment = {
             **{key: value for key, value in os.environ.items() if key not in _UNWANTED},
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": path,
             "PYTHONUTF8": "1",
             "TERM": "xterm",
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
-        command = [*by, sys.executable, *arguments]
         reactor.spawnProcess(
             program,
             command[0],
