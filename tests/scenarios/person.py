@@ -34,6 +34,8 @@ class Person:
     host: str = "127.0.0.1"
     port: int = 9
     fingerprints: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    """More header fields of each INVITE."""
     wires: list[MsrpWire] = field(factory=list)
     server_path: str = ""
     to_tag: str = ""
@@ -50,7 +52,10 @@ class Person:
 
     def request(self, method: str, cseq: int, body: str = "") -> None:
         tag = f";tag={self.to_tag}" if self.to_tag else ""
-        content = "\n    Content-Type: application/sdp" if body else ""
+        more = [*(self.headers if method == "INVITE" else ())]
+        if body:
+            more.append("Content-Type: application/sdp")
+        content = "".join(f"\n    {each}" for each in more)
         self.sip.send(
             f"""
     {method} sip:lobby@127.0.0.1 SIP/2.0
