@@ -31,8 +31,8 @@ from msrpconf.client.chat import Chat, Listener, OnEnded, OnMessage, OnTyping
 from msrpconf.client.chat_session import ChatSession
 from msrpconf.client.following import Followers
 from msrpconf.client.invited import Invitations, OnInvited
-from msrpconf.client.listening import Listening
 from msrpconf.client.registration import Registration
+from msrpconf.client.sip_end import SipEnd
 from msrpconf.client.subscription import Subscription
 from msrpconf.client.watching import OnEvents, Watch, WatchError
 from msrpconf.protocols.fingerprint import Fingerprint
@@ -41,24 +41,19 @@ from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.sdp import MediaDescription, Origin, offer
-from msrpconf.protocols.sip.answering import MAX_ROUNDS, Answering
-from msrpconf.protocols.sip.dns import Dns, NameServers
+from msrpconf.protocols.sip.answering import Answering
+from msrpconf.protocols.sip.dns import Dns
 from msrpconf.protocols.sip.flow import Address, Flow, bracket
 from msrpconf.protocols.sip.headers import NameAddr
-from msrpconf.protocols.sip.locate import LocateError, locate
+from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Headers, Request, Response
-from msrpconf.protocols.sip.outgoing import as_secure
-from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.protocols.sip.sender import TransportError
-from msrpconf.protocols.sip.tls import SipTls
 from msrpconf.protocols.sip.transaction import (
     ServerTransaction,
-    TransactionLayer,
     new_call_id,
     new_tag,
 )
-from msrpconf.protocols.sip.transport import TransportLayer
-from msrpconf.protocols.sip.uri import URI, SipURI, parse_uri
+from msrpconf.protocols.sip.uri import SipURI, parse_uri
 from msrpconf.protocols.tls import Tls
 
 Trace = Callable[[str, str, str, bytes], None]
@@ -74,7 +69,7 @@ class UserAgent:
 
     `user` is the user's URI, with or without ``sip:``; `listen` the address of our
     end of SIP (``udp:127.0.0.1:0``), chosen to suit the peer where it is None;
-    `proxy` where requests go first, an address whose host may be a name or a SIP URI; `plain`
+    `proxy` where requests go first, an address whose host may be a name, or a SIP URI; `plain`
     has messages go without message/cpim. Joins over the transport that the room's
     URI names, at the first of its addresses that answers. `on_invited` is called with an
     `Invited` when somebody asks the user into a room; without it, invitations are refused.
@@ -114,7 +109,6 @@ class UserAgent:
         self.reactor = reactor
         self._headers = tuple(headers)
         self._listen = None if listen is None else Address.parse(listen)
-        self._proxy = None if proxy is None else proxy_uri(proxy)
         self.on_invited = on_invited
         self._invitations = Invitations(self)
         self.watches: set[Watch] = set()
@@ -123,21 +117,21 @@ class UserAgent:
         self._registration: Registration | None = None
         self._legs: dict[tuple[str, str, str | None], Leg] = {}
         self._sessions: dict[bytes, Session] = {}
-        sip_trace = None if trace is None else _sip_trace(trace)
         self._tls = tls or Tls()
-        self._dns: Dns = NameServers(reactor) if dns is None else dns
-        self._transport = TransportLayer(reactor, trace=sip_trace, tls=SipTls.of(self._tls))
-        self.layer = TransactionLayer(
+        self._sip = SipEnd(
             reactor,
-            self._transport,
-            on_request=self._requested,
-            on_ack=lambda ack, flow: self.followers.acknowledged(ack),
+            self.user,
+            self._requested,
+            lambda ack, flow: self.followers.acknowledged(ack),
+            self._count,
+            proxy=proxy,
+            tls=self._tls,
+            dns=dns,
+            trace=None if trace is None else _sip_trace(trace),
+            answering=self.answering,
         )
-        certified = self._tls.credentials is not None
-        self._ends = Listening(self._transport, self.user, certified=certified)
-        self._transport.on_message = self.layer.receive
-        self._transport.on_flow_lost = self.layer.flow_lost
-        self._requests = RequestSender(reactor, self.layer, self._locate, self._transport.is_alive)
+        self.layer = self._sip.layer
+        self._ends = self._sip.ends
         self._msrp = MsrpFactory(
             self._sessions, reactor, trace=None if trace is None else _msrp_trace(trace)
         )
@@ -170,8 +164,7 @@ class UserAgent:
         for connection in list(self._msrp.connections):
             connection.close()
         self.followers.stop()
-        self.layer.stop()
-        yield self._transport.stop()
+        yield self._sip.stop()
 
     @inlineCallbacks
     def register(self, expires: float = 3600.0) -> Generator[Deferred[Any], Any, None]:
@@ -187,7 +180,7 @@ class UserAgent:
 
     def locate_proxy(self, uri: SipURI) -> Deferred[list[Address]]:
         """Where requests for `uri` go first."""
-        return locate(self.reactor, as_secure(self._proxy or uri, uri), dns=self._dns)
+        return self._sip.locate(uri)
 
     def contact_towards(self, address: Address, *, sips: bool = False) -> Deferred[str]:
         """The value of our Contact for who is at an address; fails with `TransportError`.
@@ -199,9 +192,7 @@ class UserAgent:
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
         """Send a request in no dialog to an address; give its final response."""
-        if self.answering is not None:
-            self.answering.prepare(request)
-        return self._send(request, None, [address])
+        return self._sip.send(request, None, [address])
 
     @inlineCallbacks
     def join(
@@ -402,24 +393,7 @@ class UserAgent:
 
     def send_in_dialog(self, request: Request, flow: Flow | None) -> Deferred[Response]:
         """Send a request of a dialog's; give its final response, a 408 of our own at worst."""
-        if self.answering is not None:
-            self.answering.prepare(request)
-        return self._send(request, None if "Route" in request.headers else flow)
-
-    @inlineCallbacks
-    def _send(
-        self, request: Request, flow: Flow | None, addresses: Sequence[Address] = ()
-    ) -> Generator[Deferred[Any], Any, Response]:
-        """Send a request, and answer who asks for a password."""
-        response: Response = yield self._requests.send(request, flow, addresses=addresses)
-        for _ in range(MAX_ROUNDS):
-            again = None if self.answering is None else self.answering.answer(request, response)
-            if again is None:
-                break
-            self._count(again)
-            request = again
-            response = yield self._requests.send(request, flow, addresses=addresses)
-        return response
+        return self._sip.send(request, None if "Route" in request.headers else flow)
 
     def _count(self, request: Request) -> None:
         """Have a dialog of ours go on counting from a request that goes again."""
@@ -430,11 +404,7 @@ class UserAgent:
 
     def send_ack(self, ack: Request, flow: Flow | None) -> None:
         """Acknowledge a 2xx; what cannot be sent will be asked for again."""
-        sending = self._requests.send_ack(ack, None if "Route" in ack.headers else flow)
-        sending.addErrback(lambda _: None)
-
-    def _locate(self, uri: URI) -> Deferred[list[Address]]:
-        return locate(self.reactor, uri, usable=self._transport.can_reach, dns=self._dns)
+        self._sip.send_ack(ack, flow)
 
     def forget(self, leg: Leg) -> None:
         """A dialog has ended."""
@@ -460,15 +430,6 @@ class UserAgent:
                 self._invitations.referred(transaction, self.on_invited)
         else:
             transaction.answer(481)
-
-
-def proxy_uri(proxy: str) -> SipURI:
-    """The URI of a proxy that is written so, or as an address. Raises ValueError."""
-    if proxy.lower().startswith(("sip:", "sips:")):
-        return SipURI.parse(proxy)
-    address = Address.parse(proxy)
-    parameters = (("transport", address.transport),)
-    return SipURI("sip", None, None, bracket(address.host), address.port, parameters)
 
 
 def _sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

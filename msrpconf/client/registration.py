@@ -66,11 +66,12 @@ class Registration:
         domain = SipURI("sip", None, None, SipURI.parse(agent.user).host)
         try:
             addresses = yield agent.locate_proxy(domain)
-            self._address = addresses[0]
-            self._contact = yield agent.contact_towards(addresses[0])
-        except (TransportError, CannotListenError) as error:
+        except TransportError as error:
             raise RegisterError(503, str(error)) from None
-        response: Response = yield self._register(domain, self._expires)
+        for address in addresses:
+            response = yield self._at(address, domain)
+            if response.status not in (408, 503):
+                break  # else the next one may serve (RFC 3263 §4.3)
         if response.status == 423:
             self._expires = max(self._expires, _number(response, "Min-Expires"))
             response = yield self._register(domain, self._expires)
@@ -79,6 +80,17 @@ class Registration:
         if not self._ended:
             granted = self._granted(response)
             self._timer = agent.clock.callLater(max(SHORTEST, AGAIN * granted), self._again)
+
+    @inlineCallbacks
+    def _at(self, address: Address, domain: SipURI) -> Generator[Deferred[Any], Any, Response]:
+        """The registrar's answer at an address, which is kept; 503 where we cannot get there."""
+        self._address = address
+        try:
+            self._contact = yield self._agent.contact_towards(address)
+        except (TransportError, CannotListenError) as error:
+            return Response(503, str(error), Headers())
+        response: Response = yield self._register(domain, self._expires)
+        return response
 
     @inlineCallbacks
     def end(self) -> Generator[Deferred[Any], Any, None]:

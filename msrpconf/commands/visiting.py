@@ -15,9 +15,9 @@ from cryptography import x509
 from twisted.internet.defer import Deferred, TimeoutError, inlineCallbacks
 
 from msrpconf.client import Chat, JoinError, UserAgent, Watch, WatchError
-from msrpconf.client.agent import proxy_uri
 from msrpconf.client.invited import OnInvited
 from msrpconf.client.registration import RegisterError
+from msrpconf.client.sip_end import proxy_uri
 from msrpconf.client.watching import OnEvents
 from msrpconf.programs import program
 from msrpconf.protocols.sip.dns import NameServers

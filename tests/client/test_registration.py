@@ -12,6 +12,7 @@ from msrpconf.client.registration import RETRY, SHORTEST, RegisterError, Registr
 from msrpconf.protocols.sip.flow import Address
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Request, Response
+from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.uri import URI
 
 PROXY = Address("udp", "192.0.2.9", 5060)
@@ -28,14 +29,20 @@ class Agent:
         self.clock = Clock()
         self.sent: list[tuple[Request, Deferred[Response]]] = []
         self.known = True
+        self.addresses = [PROXY]
+        self.went_to: list[Address] = []
+        self.closed: set[Address] = set()
 
     def locate_proxy(self, uri: URI) -> Deferred[list[Address]]:
-        return succeed([PROXY]) if self.known else fail(LocateError(f"{uri}: nowhere"))
+        return succeed(self.addresses) if self.known else fail(LocateError(f"{uri}: nowhere"))
 
     def contact_towards(self, address: Address, *, sips: bool = False) -> Deferred[str]:
+        if address in self.closed:
+            return fail(TransportError(f"{address}: Connection refused"))
         return succeed(CONTACT)
 
     def send_to(self, request: Request, address: Address) -> Deferred[Response]:
+        self.went_to.append(address)
         self.sent.append((request, Deferred()))
         return self.sent[-1][1]
 
@@ -90,6 +97,31 @@ class RegistrationTests(SynchronousTestCase):
         error = self.failureResultOf(beginning, RegisterError).value
         self.assertEqual(error.status, 403)
         self.assertEqual(self.agent.clock.getDelayedCalls(), [])
+
+    def test_the_next_of_several_registrars(self) -> None:
+        others = [Address("tls", f"192.0.2.{number}", 5061, "example.com") for number in (1, 2, 3)]
+        self.agent.addresses = [PROXY, *others]
+        self.agent.closed.add(others[0])
+        beginning = self.registration.begin()
+        self.answer(503)
+        self.answer(408)
+        self.answer()
+        self.successResultOf(beginning)
+        self.assertEqual(self.agent.went_to, [PROXY, *others[1:]])
+        # It is the one that knows us who is told of the end.
+        self.registration.end()
+        self.assertEqual(self.agent.went_to[-1], others[2])
+
+    def test_none_of_several_registrars(self) -> None:
+        self.agent.addresses = [PROXY, Address("tls", "192.0.2.1", 5061)]
+        self.agent.closed.add(self.agent.addresses[1])
+        beginning = self.registration.begin()
+        self.answer(403)
+        self.assertEqual(self.failureResultOf(beginning, RegisterError).value.status, 403)
+        beginning = self.registration.begin()
+        self.answer(503)
+        error = self.failureResultOf(beginning, RegisterError).value
+        self.assertIn("Connection refused", error.reason)
 
     def test_no_such_domain(self) -> None:
         self.agent.known = False
