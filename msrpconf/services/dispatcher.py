@@ -21,10 +21,8 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from msrpconf.conference.leg import CONFERENCE
 from msrpconf.dispatch.records import (
     Changes,
-    DialogId,
     DialogRecord,
     RecordError,
     decode_changes,
@@ -36,27 +34,13 @@ from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.goodbyes import FAILED, Goodbyes
 from msrpconf.services.moving import Moves
 from msrpconf.services.publications import Publications
+from msrpconf.services.routing import Routing
 from msrpconf.services.server_end import ServerEnd
-from msrpconf.storage.claims import ClaimError
-from msrpconf.storage.errors import DatabaseError
 from msrpconf.visible import visible
-
-MAX_HELD = 10_000
-"""Requests that wait, after the start, until it is known where rooms live."""
-
-RETRY_AFTER = (("Retry-After", "5"),)
-
-CallKey = tuple[str, str | None, str]
-"""Call-ID, the client's tag, the method."""
-
-
-class _Cancelled(Exception):
-    """A request that waits was cancelled by its client."""
 
 
 class DispatcherService(Service):
@@ -100,13 +84,14 @@ class DispatcherService(Service):
         self._away: dict[str, IDelayedCall] = {}
         self._unsettled: set[ChannelAddress] = {end.address for end in self.ends}
         self._settling: IDelayedCall | None = None
-        self._held: dict[CallKey, Deferred[None]] = {}
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
         self._goodbyes = Goodbyes(reactor, name, to_focus)
         self._publications = Publications(reactor, to_focus, self._is_expected)
         self.moves_rooms = moves
         """Whether rooms of a server that is given up go on at others."""
-        self._moves = Moves(self, self._goodbyes)
+        self.moves = Moves(self, self._goodbyes)
+        """Moves them."""
+        self._routing = Routing(self)
 
     def share(self, claims: RoomClaims) -> None:
         """Agree with other dispatchers that connect to the same servers, before the start."""
@@ -171,7 +156,7 @@ class DispatcherService(Service):
     @property
     def held(self) -> int:
         """Requests that wait, after the start, until it is known where rooms live."""
-        return len(self._held)
+        return self._routing.held
 
     def replaced(self, name: str) -> None:
         """Where a server was there is another."""
@@ -247,7 +232,7 @@ class DispatcherService(Service):
     def _lost(self, name: str, lost: list[DialogRecord], states: dict[str, str]) -> None:
         """Calls of a server are nowhere any more: move them, or tell their clients."""
         if self.moves_rooms:
-            self._moves.move(name, lost, states)
+            self.moves.move(name, lost, states)
         else:
             self._goodbyes.say(lost)
 
@@ -265,9 +250,7 @@ class DispatcherService(Service):
         if self._settling.active():
             self._settling.cancel()
         self._settling = None
-        held, self._held = self._held, {}
-        for each in held.values():
-            each.callback(None)
+        self._routing.settled()
 
     @property
     def settled(self) -> bool:
@@ -292,7 +275,7 @@ class DispatcherService(Service):
         if request.method == "MOVE":
             if not self.moves_rooms:
                 return request.response(403, "This dispatcher moves no rooms")
-            return self._moves.hand_over(entry, request)
+            return self.moves.hand_over(entry, request)
         dialog_id = request.call_id, request.from_.tag or "", request.to.tag
         if self.tables.is_taken(entry, dialog_id):
             self.tables.learn(entry, Changes(ended=(dialog_id,)))
@@ -366,123 +349,8 @@ class DispatcherService(Service):
 
     def request(self, message: Request) -> Deferred[Response]:
         """Sends a client's request to the server that has its room or dialog. See `Channel`."""
-        return Deferred.fromCoroutine(self._dispatch(message))
+        return Deferred.fromCoroutine(self._routing.route(message))
 
-    async def _dispatch(self, message: Request) -> Response:
-        if message.to.tag is not None:
-            dialog_id = message.call_id, message.to.tag, message.from_.tag
-            if self._moves.is_waiting(dialog_id):
-                return self._while_moving(message, dialog_id)
-            entry = self.tables.of_dialog(dialog_id) or self.tables.of_tag(message.to.tag)
-            return await self._in_dialog(message, entry)
-        call = message.call_id, message.from_.tag, message.method
-        if message.method == "CANCEL":
-            waiting = self._held.pop((*call[:2], "INVITE"), None)
-            if waiting is not None:
-                waiting.errback(_Cancelled())
-                return message.response(200)
-            entry = self.tables.of_call(message.call_id, message.from_.tag)
-            return await self._in_dialog(message, entry)
-        room = parse_uri(message.headers.get(CONFERENCE) or str(message.uri)).key
-        if not self.settled and self.tables.home(room) is None:
-            if len(self._held) >= MAX_HELD or call in self._held:
-                return self._refuse(message, 503, "The dispatcher has just started: try again")
-            self._held[call] = Deferred()
-            try:
-                await self._held[call]
-            except _Cancelled:
-                return message.response(487)
-        return await self._to_room(message, room)
-
-    async def _in_dialog(self, message: Request, entry: ServerEntry | None) -> Response:
-        if entry is None:
-            return self._refuse(message, 481, "No conference server here has this dialog")
-        link = self.links.get(entry.name)
-        if link is not None:
-            return await link.request(message)
-        dialog_id = message.call_id, message.to.tag or "", message.from_.tag
-        record = entry.dialogs.get(dialog_id)
-        if record is None:
-            return self._refuse(message, 481, "The conference server of this dialog has failed")
-        if message.method == "BYE":
-            # The client shall be rid of it; the server is told when it is back.
-            self._farewells.setdefault(entry.name, {})[dialog_id] = record
-            return message.response(200)
-        return self._refuse(message, 503, "The conference server is away: try again")
-
-    def _while_moving(self, message: Request, dialog_id: DialogId) -> Response:
-        """Answer a request in a dialog that is on its way to another server."""
-        if message.method == "BYE":
-            self._moves.ended(dialog_id)
-            return message.response(200)
-        return self._refuse(message, 503, "The room moves to another conference server: try again")
-
-    async def _to_room(self, message: Request, room: str) -> Response:
-        if room in self._moves.rooms:
-            why = "The room moves to another conference server: try again"
-            return self._refuse(message, 503, why)
-        home = self.tables.home(room)
-        if home is not None:
-            return await self._offer(message, room, home)
-        if self.claims is not None and message.method == "INVITE":
-            return await self._claimed(message, room, self.claims)
-        response = self._no_server(message)
-        for entry in self.tables.candidates(room):
-            response = await self._offer(message, room, entry)
-            if response.status != 503 or self.tables.home(room) is not None:
-                break
-        return response
-
-    async def _claimed(self, message: Request, room: str, claims: RoomClaims) -> Response:
-        """Begin a room where all dispatchers agree that it is to begin."""
-        refused: set[str] = set()
-        response = self._no_server(message)
-        for _ in self.tables.candidates(room):
-            wanted = [
-                each.name for each in self.tables.candidates(room) if each.name not in refused
-            ]
-            if not wanted:
-                break
-            # Who is up, and has told, would have told of the room.
-            told = {each.name for each in self.tables.servers.values() if each.has_told}
-            try:
-                name = await claims.claim(room, wanted, told | refused | claims.gone_servers())
-            except (DatabaseError, ClaimError) as error:
-                self.log.error("{room} cannot be claimed: {error}", room=room, error=str(error))
-                return self._refuse(message, 503, "The room cannot be claimed now: try again")
-            entry = self.tables.home(room) or self.tables.servers.get(name)
-            if entry is None:
-                return self._refuse(message, 503, "The room's server is not connected: try again")
-            response = await self._offer(message, room, entry)
-            if response.status != 503 or self.tables.home(room) is not None:
-                break
-            refused.add(entry.name)
-        return response
-
-    async def _offer(self, message: Request, room: str, entry: ServerEntry) -> Response:
-        """Send a request to a server, and what is for the same room after it."""
-        link = self.links.get(entry.name)
-        if link is None:
-            return self._refuse(message, 503, "The room's conference server is away: try again")
-        if message.method == "INVITE":
-            self.tables.remember_call(message.call_id, message.from_.tag, entry.name)
-        self.tables.offer(entry, room)
-        try:
-            return await link.request(message)
-        finally:
-            self.tables.answered(entry, room)
-
-    def _no_server(self, message: Request) -> Response:
-        return message.response(503, "No conference server takes new rooms", headers=RETRY_AFTER)
-
-    def _refuse(self, message: Request, status: int, reason: str) -> Response:
-        self.log.info(
-            "refused: {method} to {uri}: {status} {reason} (Call-ID {call_id})",
-            method=message.method,
-            uri=message.uri,
-            status=status,
-            reason=reason,
-            call_id=visible(message.call_id),
-        )
-        headers = RETRY_AFTER if status == 503 else ()
-        return message.response(status, reason, headers=headers)
+    def hung_up(self, entry: ServerEntry, record: DialogRecord) -> None:
+        """A client has said BYE in a dialog of a server that is away: tell it when it is back."""
+        self._farewells.setdefault(entry.name, {})[record.id] = record

@@ -21,7 +21,7 @@ from msrpconf.protocols.channel_hello import Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.sip.headers import Reason
 from msrpconf.protocols.sip.message import Request, Response
-from msrpconf.services import claims, waiting
+from msrpconf.services import claims, routing, waiting
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatchers import DispatcherLinks
@@ -295,7 +295,7 @@ class StartTests(DispatchTestCase):
         self.assertEqual(self.servers["east"].calls, [])
 
     def test_so_many_may_wait(self) -> None:
-        self.patch(__import__("msrpconf.services.dispatcher").services.dispatcher, "MAX_HELD", 2)
+        self.patch(routing, "MAX_HELD", 2)
         for cable in self.cables.values():
             cable.break_()
         self.start("east")

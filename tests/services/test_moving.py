@@ -26,6 +26,7 @@ from tests.services.test_dispatching import (
     OFFER,
     ROOM,
     DispatchTestCase,
+    Server,
     TwoDispatchersTestCase,
 )
 
@@ -331,6 +332,24 @@ class AfterwardsTests(MovingTestCase):
         bye = self.in_dialog("BYE", self.tags["bob"], "bob")
         self.assertEqual(self.answer(bye).status, 200)
         self.assertEqual(self.servers[self.other].calls, ["alice", "carol"])
+
+    def test_a_new_one_waits_until_all_have_told_where_a_dialog_is(self) -> None:
+        self.cables[self.other].break_()
+        self.servers[self.lost] = Server(self.clock, self.lost)  # it was started again
+        self.start(self.lost)
+        asking = self.ask(self.in_dialog("BYE", self.tags["bob"], "bob"))
+        self.assertNoResult(asking)
+        self.connect(self.other)
+        self.assertEqual(self.successResultOf(asking).status, 200)
+        self.assertEqual(self.servers[self.other].calls, ["alice", "carol"])
+
+    def test_but_no_longer_than_the_grace_time(self) -> None:
+        self.cables[self.other].break_()
+        self.servers[self.lost] = Server(self.clock, self.lost)  # it was started again
+        self.start(self.lost)
+        asking = self.ask(self.in_dialog("BYE", self.tags["bob"], "bob"))
+        self.seconds(GRACE)
+        self.assertEqual(self.successResultOf(asking).status, 481)
 
     def test_what_is_over_is_over(self) -> None:
         for name in PEOPLE:
