@@ -35,6 +35,9 @@ POSTGRESQL = "MSRPCONF_TEST_POSTGRESQL"
 MAX_LINES = 50
 """Lines of what is unexplained that are printed."""
 
+PATIENCE = 40.0
+"""Seconds that people wait for their room to go on elsewhere."""
+
 SETTLE = 90.0
 """Seconds until everybody is in again, and all has come, once nobody is killed any more."""
 
@@ -45,14 +48,19 @@ def tell(line: str) -> None:
 
 
 class Soak:
-    """One run, of so many `seconds`, with kills by `seed`, and files in `directory`."""
+    """One run, of so many `seconds`, with kills by `seed`, and files in `directory`.
 
-    def __init__(self, reactor: Any, directory: Path, seconds: float, seed: int) -> None:
+    `moves` is whether the rooms of a server that is lost go on at another.
+    """
+
+    def __init__(
+        self, reactor: Any, directory: Path, seconds: float, seed: int, moves: bool
+    ) -> None:
         self.reactor = reactor
         self.directory = directory
         self.seconds = seconds
-        self.ledger = Ledger()
-        self.parts = Parts(reactor, directory, servers=3, focuses=2)
+        self.ledger = Ledger(moves)
+        self.parts = Parts(reactor, directory, servers=3, focuses=2, moves=moves)
         self._begun = reactor.seconds()
         self.people = [
             Person(
@@ -63,12 +71,13 @@ class Soak:
                 self.ledger,
                 Random(f"{seed} {room} {name}"),
                 self.now,
+                PATIENCE if moves else 1.0,
             )
             for room in range(4)
             for name in ("alice", "bob", "carol")
         ]
         self.chaos = Chaos(
-            reactor, self.parts, self.ledger, Random(f"{seed} chaos"), self.now, tell
+            reactor, self.parts, self.ledger, Random(f"{seed} chaos"), self.now, tell, moves
         )
 
     def now(self) -> float:
@@ -161,7 +170,8 @@ class Soak:
             f"{sum(self.chaos.done.values())} times something was done to a part:",
             *(f"    {count:6}  SIG{what}" for what, count in sorted(self.chaos.done.items())),
             f"{len(self.ledger.stays)} stays of {len(self.people)} people; "
-            f"{sum(person.refused for person in self.people)} times somebody was not let in:",
+            f"{sum(person.moves for person in self.people)} times one moved, "
+            f"{sum(person.refused for person in self.people)} times one was not let in:",
             *(f"    {count:6}  ended: {rule}" for rule, count in sorted(verdict.ended.items())),
             f"{verdict.answered} messages were answered 200; of their {verdict.due} copies",
             f"    {verdict.arrived:6}  came, once and in order",
@@ -174,7 +184,8 @@ class Soak:
 @click.command()
 @click.option("--seconds", default=600.0, help="How long parts are killed.")
 @click.option("--seed", default=0, help="What the kills are drawn by; 0 for another each time.")
-def main(seconds: float, seed: int) -> None:
+@click.option("--move", is_flag=True, help='With on_server_loss = "move".')
+def main(seconds: float, seed: int, move: bool) -> None:
     """Have people talk while parts are killed, and say what became of each message."""
     seed = seed or 1 + secrets.randbelow(1_000_000)
     tell(f"seed {seed}, {seconds:g} s")
@@ -182,12 +193,14 @@ def main(seconds: float, seed: int) -> None:
 
     @inlineCallbacks
     def run(reactor: Any) -> Generator[Deferred[Any], Any, None]:
-        soak = Soak(reactor, directory, seconds, seed)
+        soak = Soak(reactor, directory, seconds, seed, move)
         verdict = yield soak.run()
         for line in soak.report(verdict):
             tell(line)
         if verdict.unexplained:
-            tell(f"again: python -m tests.soak --seconds {seconds:g} --seed {seed}")
+            tell(
+                f"again: python -m tests.soak --seconds {seconds:g} --seed {seed}{' --move' * move}"
+            )
             raise SystemExit(1)
         rmtree(directory)
 

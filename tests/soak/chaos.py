@@ -23,7 +23,8 @@ AWAY = 6.0
 class Chaos:
     """Kills, ends, and stops `parts` at times and in an order that `random` says.
 
-    `now` is the ledger's time; `tell` gets a line for each thing done.
+    `now` is the ledger's time; `tell` gets a line for each thing done. `moves` is whether rooms go
+    on at another server.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Chaos:
         random: Random,
         now: Callable[[], float],
         tell: Callable[[str], None],
+        moves: bool,
     ) -> None:
         self.is_over = False
         self.done: Counter[str] = Counter()
@@ -44,6 +46,7 @@ class Chaos:
         self._random = random
         self._now = now
         self._tell = tell
+        self._moves = moves
         self._doing: set[Deferred[None]] = set()
 
     @inlineCallbacks
@@ -52,7 +55,7 @@ class Chaos:
         while not self.is_over:
             yield deferLater(self._reactor, self._random.uniform(1.0, 5.0))
             free = [each for each in self._parts.all if not each.is_busy]
-            what = self._random.choices(("KILL", "TERM", "STOP"), (6, 1, 3))[0]
+            what = self._random.choices(("KILL", "TERM", "STOP"), (6, 4, 3))[0]
             span = self._random.uniform(0.1, SHORT if what == "STOP" else AWAY)
             if not free or self.is_over:
                 continue
@@ -77,7 +80,8 @@ class Chaos:
             part.program.signals("CONT")
         else:
             address = part.msrp if isinstance(part, Server) else None
-            self._ledger.deaths.append(Death(part.name, self._now(), address))
+            hands_over = self._moves and what == "TERM"
+            self._ledger.deaths.append(Death(part.name, self._now(), address, hands_over))
             yield part.end(what)
             yield deferLater(self._reactor, span)
             yield part.start()

@@ -16,6 +16,9 @@ SLACK = 5.0
 NOTICED = 10.0
 """Seconds from the death of a part until people have noticed."""
 
+MOVED = 45.0
+"""The same for the death of a server where rooms move: so long a client may be asked to come."""
+
 SERVER_DIED = "the server that had taken it died within 5 s"
 RECIPIENT_WENT = "the recipient's stay ended within 5 s, and nothing later came"
 
@@ -26,7 +29,7 @@ ACK_LOST = "the focus died before the ACK had passed"
 
 @define(eq=False)
 class Said:
-    """A message: when it was sent, and when it was answered 200, if it was.
+    """A message: when it was sent, and when and by which server it was answered 200, if it was.
 
     A stay's are numbered from 1.
     """
@@ -34,19 +37,21 @@ class Said:
     number: int
     sent: float
     answered: float | None = None
+    server: str | None = None
 
 
 @define(eq=False)
 class Stay:
     """Somebody in a room, from the end of joining to the end of the call.
 
-    `server` is where the room's MSRP is, which no two processes have in common; `why` is what
-    the client was told at the end. `heard` has sender's stay and number, in order.
+    `servers` are where the room's MSRP was, one after the other; no two processes have an address
+    in common. `why` is what the client was told at the end. `heard` has sender's stay and number,
+    in order.
     """
 
     name: str
     room: str
-    server: str
+    servers: list[str]
     since: float
     until: float | None = None
     why: str = ""
@@ -54,14 +59,23 @@ class Stay:
     said: list[Said] = field(factory=list)
     heard: list[tuple[str, int]] = field(factory=list)
 
+    @property
+    def server(self) -> str:
+        """Where the room is now."""
+        return self.servers[-1]
+
 
 @frozen
 class Death:
-    """That a part was killed, or told to end; `server` is the MSRP address of a server."""
+    """That a part was killed, or was told to end; `server` is the MSRP address of a server.
+
+    `hands_over` is whether rooms went on at another server, with all that was taken.
+    """
 
     part: str
     at: float
     server: str | None = None
+    hands_over: bool = False
 
 
 @frozen
@@ -81,46 +95,43 @@ class Verdict:
 
 
 class Ledger:
-    """All stays and deaths."""
+    """All stays and deaths; `moves` is whether rooms go on at another server."""
 
-    def __init__(self) -> None:
+    def __init__(self, moves: bool = False) -> None:
         self.stays: dict[str, Stay] = {}
         self.deaths: list[Death] = []
+        self._noticed = MOVED if moves else NOTICED
 
     def judge(self) -> Verdict:
         """Look through all of it."""
         lost: Counter[str] = Counter()
         ended: Counter[str] = Counter()
         unexplained: list[str] = []
-        answered = due = arrived = 0
-        together: dict[tuple[str, str], list[Stay]] = defaultdict(list)
+        due = arrived = 0
+        rooms: dict[str, list[Stay]] = defaultdict(list)
         for stay in self.stays.values():
-            together[stay.room, stay.server].append(stay)
+            rooms[stay.room].append(stay)
             unexplained += self._strange(stay)
             rule = self._end_of(stay)
             if rule is not None:
                 ended[rule] += 1
             elif stay.until is not None:
                 unexplained.append(f"{stay.name} ended at {stay.until:.1f} s: {stay.why}")
-        for people in together.values():
-            for sender in people:
-                answered += sum(1 for each in sender.said if each.answered is not None)
+        for people in rooms.values():
             for recipient in people:
-                heard = set(recipient.heard)
-                last: dict[str, int] = {}
+                heard: dict[str, set[int]] = defaultdict(set)
                 for name, number in recipient.heard:
-                    last[name] = max(number, last.get(name, 0))
+                    heard[name].add(number)
                 for sender in people:
                     if sender is recipient:
                         continue
+                    numbers = heard[sender.name]
                     for each in _due(sender, recipient):
                         due += 1
-                        if (sender.name, each.number) in heard:
+                        if each.number in numbers:
                             arrived += 1
                             continue
-                        rule = None
-                        if each.number > last.get(sender.name, 0):
-                            rule = self._loss_of(each, recipient)
+                        rule = self._loss_of(each, sender, recipient, numbers)
                         if rule is not None:
                             lost[rule] += 1
                             continue
@@ -128,6 +139,8 @@ class Ledger:
                             f"{recipient.name} has not heard {each.number} of {sender.name},"
                             f" answered at {each.answered:.1f} s"
                         )
+        said = [each for stay in self.stays.values() for each in stay.said]
+        answered = sum(each.answered is not None for each in said)
         return Verdict(answered, due, arrived, lost, ended, tuple(unexplained))
 
     def _strange(self, stay: Stay) -> Iterator[str]:
@@ -137,7 +150,9 @@ class Ledger:
             sender = self.stays.get(name)
             if sender is None or not 1 <= number <= len(sender.said):
                 yield f"{stay.name} has heard {number} of {name}, who never said it"
-            elif (sender.room, sender.server) != (stay.room, stay.server):
+                continue
+            server = sender.said[number - 1].server
+            if sender.room != stay.room or (server is not None and server not in stay.servers):
                 yield f"{stay.name} has heard {number} of {name}, who is elsewhere"
             if number == last.get(name):
                 yield f"{stay.name} has heard {number} of {name} twice"
@@ -152,7 +167,7 @@ class Ledger:
         if stay.left:
             return LEFT
         for death in self.deaths:
-            if death.server == stay.server and -1.0 <= stay.until - death.at <= NOTICED:
+            if death.server in stay.servers and -1.0 <= stay.until - death.at <= self._noticed:
                 return SERVER_GONE
             if (
                 death.server is None
@@ -162,13 +177,19 @@ class Ledger:
                 return ACK_LOST
         return None
 
-    def _loss_of(self, said: Said, recipient: Stay) -> str | None:
+    def _loss_of(self, said: Said, sender: Stay, recipient: Stay, heard: set[int]) -> str | None:
         """The rule by which the last of what somebody was to hear may be lost."""
         assert said.answered is not None
-        for death in self.deaths:
-            if death.server == recipient.server and -1.0 <= death.at - said.answered <= SLACK:
-                return SERVER_DIED
-        if recipient.until is not None and recipient.until - said.answered <= SLACK:
+        later = [number for number in heard if number > said.number]
+        if not any(sender.said[number - 1].server == said.server for number in later):
+            for death in self.deaths:
+                if (
+                    death.server == said.server
+                    and not death.hands_over
+                    and -1.0 <= death.at - said.answered <= SLACK
+                ):
+                    return SERVER_DIED
+        if not later and recipient.until is not None and recipient.until - said.answered <= SLACK:
             return RECIPIENT_WENT
         return None
 
@@ -178,5 +199,7 @@ def _due(sender: Stay, recipient: Stay) -> Iterator[Said]:
     for each in sender.said:
         if each.answered is None or each.sent < recipient.since:
             continue
-        if recipient.until is None or each.answered <= recipient.until:
+        if each.server in recipient.servers and (
+            recipient.until is None or each.answered <= recipient.until
+        ):
             yield each

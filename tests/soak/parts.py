@@ -86,9 +86,15 @@ class Server(Part):
 
 
 class Parts:
-    """All of them, configured in `directory`: so many `servers` and `focuses`."""
+    """All of them, configured in `directory`: so many `servers` and `focuses`.
 
-    def __init__(self, reactor: Any, directory: Path, servers: int, focuses: int) -> None:
+    `moves` is whether the rooms of a server that is lost go on at another.
+    """
+
+    def __init__(
+        self, reactor: Any, directory: Path, servers: int, focuses: int, moves: bool
+    ) -> None:
+        self._moves = moves
         self._reactor = reactor
         self._directory = directory
         authority = issue("the operator's authority", authority=True)
@@ -124,7 +130,8 @@ class Parts:
             servers = ", ".join(f'"{each}"' for each in self._controls)
             text = (
                 f'[sip]\nlisten = ["{way}"]\n[focus]\n[dispatcher]\nname = "{name}"\n'
-                f"servers = [{servers}]\ngrace = {GRACE}\n{_channel(name)}"
+                f"servers = [{servers}]\ngrace = {GRACE}\n"
+                f'on_server_loss = "{"move" if self._moves else "end"}"\n{_channel(name)}'
                 f'[database]\nurl = "{url}"\n'
             )
             self.focuses.append(Part(*self._twistd("focus", name, text), "join with: "))

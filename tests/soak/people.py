@@ -26,7 +26,11 @@ MAX_UNANSWERED = 8
 
 
 class Person:
-    """Somebody in a room, by whichever focus there is, again and again until `is_over`."""
+    """Somebody in a room, by whichever focus there is, again and again until `is_over`.
+
+    `now` is the ledger's time; `patience` are the seconds that one waits for a room whose MSRP
+    broke to go on elsewhere.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,15 @@ class Person:
         ledger: Ledger,
         random: Random,
         now: Callable[[], float],
+        patience: float,
     ) -> None:
         self.stay: Stay | None = None
         """The stay that goes on; None for who is trying to get in."""
         self.is_over = False
         self.refused = 0
         """How often one was not let in."""
+        self.moves = 0
+        """How often the room has gone on at another server."""
         self.talks = True
         self._reactor = reactor
         self.name = name
@@ -55,6 +62,7 @@ class Person:
         self._waiting: set[Said] = set()
         self._chat: Chat | None = None
         self._now = now
+        self._patience = patience
         self._ended: list[tuple[float, str]] = []
         self._stopping: set[Deferred[Any]] = set()
 
@@ -90,7 +98,8 @@ class Person:
             if isinstance(result, Failure):
                 result.trap(SendError)
             else:
-                said.answered = self._now()
+                self._look_where(stay)
+                said.answered, said.server = self._now(), stay.server
 
         # Nobody waits for the answer: several are under way.
         self._chat.send(f"{stay.name} {said.number}").addBoth(answered)
@@ -102,14 +111,17 @@ class Person:
 
     @inlineCallbacks
     def _come(self) -> Generator[Deferred[Any], Any, Chat | None]:
-        agent = UserAgent(self._reactor, f"sip:{self.name}@example.com")
+        agent = UserAgent(self._reactor, f"sip:{self.name}@example.com", patience=self._patience)
         self._agent = agent
+        self.stay = self._chat = None
         heard: list[tuple[str, int]] = []
         ended: list[tuple[float, str]] = []
 
         def hear(message: Message) -> None:
             name, _, number = message.text.partition(" ")
             heard.append((name, int(number)))
+            if self.stay is not None:
+                self._look_where(self.stay)
 
         way = self._random.choice(self._ways)
         joining = agent.join(
@@ -126,10 +138,8 @@ class Person:
             return None
         self._stays += 1
         name = f"{self._room}/{self.name}/{self._stays}"
-        path = chat.session.remote_path.decode("ascii").split()[0]
-        where = MsrpURI.parse(path)
-        self.stay = Stay(name, self._room, f"{where.host}:{where.port}", self._now(), heard=heard)
-        self._ended = ended
+        self.stay = Stay(name, self._room, [_server(chat)], self._now(), heard=heard)
+        self._chat, self._ended = chat, ended
         self._ledger.stays[name] = self.stay
         return chat
 
@@ -138,11 +148,11 @@ class Person:
         stay, agent = self.stay, self._agent
         assert stay is not None and agent is not None
         leaves = self._now() + self._random.uniform(20.0, 90.0)
-        self._chat = chat
         while not (self.is_over or self._ended):
             if self.talks and len(self._waiting) < MAX_UNANSWERED:
                 self.say()
             yield self._wait(0.05, 0.5)
+            self._look_where(stay)
             if self.talks and self._now() > leaves and not self._ended:
                 stay.left, stay.until, stay.why = True, self._now(), "left"
                 break
@@ -153,6 +163,14 @@ class Person:
         self.stay = self._chat = None
         self._drop(agent)
 
+    def _look_where(self, stay: Stay) -> None:
+        """Note that the room has gone on at another server."""
+        if self._chat is not None and stay is self.stay:
+            server = _server(self._chat)
+            if server != stay.server:
+                stay.servers.append(server)
+                self.moves += 1
+
     def _drop(self, agent: UserAgent) -> None:
         """End an agent, which says goodbye; nobody waits for an answer."""
         stopping = agent.stop()
@@ -161,3 +179,9 @@ class Person:
 
     def _wait(self, shortest: float, longest: float) -> Deferred[None]:
         return deferLater(self._reactor, self._random.uniform(shortest, longest))
+
+
+def _server(chat: Chat) -> str:
+    """Where the room's MSRP is."""
+    where = MsrpURI.parse(chat.session.remote_path.decode("ascii").split()[0])
+    return f"{where.host}:{where.port}"

@@ -16,21 +16,23 @@ from tests.soak.ledger import (
     Stay,
 )
 
-HERE = "127.0.0.1:2855"
+HERE, THERE = "127.0.0.1:2855", "127.0.0.1:2856"
 
 
-class LedgerTests(SynchronousTestCase):
+class LedgerCase(SynchronousTestCase):
     """Alice has said 1 to 5, one a second from 11 s on, and each was answered at once."""
 
     def setUp(self) -> None:
         self.ledger = Ledger()
         self.alice = self.stay("alice")
-        self.alice.said = [Said(number, 10.0 + number, 10.1 + number) for number in range(1, 6)]
+        self.alice.said = [
+            Said(number, 10.0 + number, 10.1 + number, HERE) for number in range(1, 6)
+        ]
         self.bob = self.stay("bob")
         self.hears(1, 2, 3, 4, 5)
 
     def stay(self, name: str, since: float = 0.0, server: str = HERE) -> Stay:
-        self.ledger.stays[name] = stay = Stay(name, "lobby", server, since)
+        self.ledger.stays[name] = stay = Stay(name, "lobby", [server], since)
         return stay
 
     def hears(self, *numbers: int) -> None:
@@ -39,6 +41,8 @@ class LedgerTests(SynchronousTestCase):
     def unexplained(self, *lines: str) -> None:
         self.assertEqual(self.ledger.judge().unexplained, lines)
 
+
+class LedgerTests(LedgerCase):
     def test_all_is_well(self) -> None:
         verdict = self.ledger.judge()
         self.assertEqual((verdict.answered, verdict.due, verdict.arrived), (5, 5, 5))
@@ -60,7 +64,7 @@ class LedgerTests(SynchronousTestCase):
         self.hears(1, 2, 3, 4, 5, 6)
         self.unexplained("bob has heard 6 of alice, who never said it")
         self.hears(1, 2, 3, 4, 5)
-        self.bob.server = "127.0.0.1:2856"
+        self.bob.servers = [THERE]
         self.assertIn("bob has heard 1 of alice, who is elsewhere", self.ledger.judge().unexplained)
 
     def test_what_was_said_before_one_came_and_after_one_went(self) -> None:
@@ -97,7 +101,7 @@ class LedgerTests(SynchronousTestCase):
         )
 
     def test_another_server_that_died(self) -> None:
-        self.ledger.deaths.append(Death("west", 15.5, "127.0.0.1:2856"))
+        self.ledger.deaths.append(Death("west", 15.5, THERE))
         self.hears(1, 2, 3, 4)
         self.unexplained("bob has not heard 5 of alice, answered at 15.1 s")
         self.bob.until, self.bob.why = 15.6, "Removed"
@@ -118,3 +122,35 @@ class LedgerTests(SynchronousTestCase):
         self.unexplained("bob ended at 16.0 s: MSRP broke")
         self.bob.why, self.bob.since = "No ACK within 5 s", -20.0
         self.unexplained("bob ended at 16.0 s: No ACK within 5 s")
+
+
+class MovesTests(LedgerCase):
+    """The room went on at another server after 3."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for stay in (self.alice, self.bob):
+            stay.servers.append(THERE)
+        for said in self.alice.said[3:]:
+            said.server = THERE
+
+    def test_what_a_server_had_taken_that_died(self) -> None:
+        self.hears(1, 2, 4, 5)
+        self.unexplained("bob has not heard 3 of alice, answered at 13.1 s")
+        self.ledger.deaths.append(Death("east", 13.5, HERE))
+        self.assertEqual(self.ledger.judge().lost, {SERVER_DIED: 1})
+        self.unexplained()
+        self.hears(1, 3, 4, 5)
+        self.unexplained("bob has not heard 2 of alice, answered at 12.1 s")
+
+    def test_what_it_has_handed_over_is_there(self) -> None:
+        self.ledger.deaths.append(Death("east", 13.5, HERE, hands_over=True))
+        self.hears(1, 2, 4, 5)
+        self.unexplained("bob has not heard 3 of alice, answered at 13.1 s")
+
+    def test_who_came_there_later(self) -> None:
+        self.bob.servers = [THERE]
+        self.bob.since = 14.5
+        self.hears(5)
+        self.assertEqual(self.ledger.judge().due, 1)
+        self.unexplained()
