@@ -103,6 +103,52 @@ class OneOfThemDiesTests(PresenceTestCase):
             self.assertNotIn("Traceback", program.output + program.errors)
 
 
+class RoomsMoveTests(PresenceTestCase):
+    """Where rooms go on at another server, who watches them notices nothing."""
+
+    dispatcher = 'on_server_loss = "move"\n'
+
+    @inlineCallbacks
+    def watched(self) -> Generator[Any, Any, tuple[str, str, WatcherWire]]:
+        """Alice and Bob in a room: its server, the other one, and who watches."""
+        yield self.start_presence()
+        yield self.start_apart("east")
+        yield self.start_apart("west")
+        yield self.start_focus(more='[management]\nlisten = "127.0.0.1:0"\n')
+        yield self.join("alice")
+        yield self.join("bob")
+        home = yield self.home()
+        watcher = yield self.watch("alice")
+        yield self.sees(watcher, "alice", "bob")
+        return home, {"east": "west", "west": "east"}[home], watcher
+
+    @inlineCallbacks
+    def goes_on(self, watcher: WatcherWire, other: str) -> Story:
+        """Who comes to the other server is told of, and nothing was told before."""
+        for name in ("alice", "bob"):
+            yield self.servers[other].shows(rf"joined: sip:{name}@")
+        yield self.join("carol")
+        while watcher.people != {f"sip:{name}@example.com" for name in ("alice", "bob", "carol")}:
+            news = yield self.in_time(watcher.news())
+            self.assertTrue(news.state.startswith("active"), news.state)
+            watcher.apply(news)
+            self.assertLessEqual({"sip:alice@example.com", "sip:bob@example.com"}, watcher.people)
+
+    @inlineCallbacks
+    def test_the_server_is_killed(self) -> Story:
+        home, other, watcher = yield self.watched()
+        yield self.kill(self.servers[home])
+        yield self.goes_on(watcher, other)
+
+    @inlineCallbacks
+    def test_the_server_is_drained(self) -> Story:
+        home, other, watcher = yield self.watched()
+        url = (yield self.focus.shows(r"management at (http://[\d.]+:\d+)"))[1]
+        draining = self.start("msrpconf", "server", "drain", home, "--deadline", "1", "--url", url)
+        self.assertEqual((yield draining.ends()), 0, str(draining))
+        yield self.goes_on(watcher, other)
+
+
 class PresenceDiesTests(PresenceTestCase):
     """It is killed with SIGKILL, started again, and nobody asks."""
 
