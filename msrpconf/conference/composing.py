@@ -12,6 +12,9 @@ from msrpconf.protocols.conference_info_reading import Document
 if TYPE_CHECKING:
     from msrpconf.conference.published import PublishedConference
 
+MOVING = 60.0
+"""Seconds that a room may be on two servers, while those in it go from one to the other."""
+
 
 @frozen
 class KeptPublication:
@@ -34,13 +37,16 @@ class Publication:
     etag: str = ""
     expires_at: float = 0.0
     timer: IDelayedCall | None = None
-    has_people: bool = False
+    people: int = 0
+    """How many users it has in the conference."""
+    at: float = 0.0
+    """When it last said something, in seconds of the clock."""
 
-    def take(self, document: Document, octets: bytes) -> None:
+    def take(self, document: Document, octets: bytes, now: float) -> None:
         """Say something else from now on."""
-        self.document, self.octets = document, octets
+        self.document, self.octets, self.at = document, octets, now
         told = () if document.users is None else document.users.users
-        self.has_people = any(each.state != "deleted" and each.user.is_present for each in told)
+        self.people = sum(each.state != "deleted" and each.user.is_present for each in told)
 
 
 @define(eq=False)
@@ -52,10 +58,11 @@ class Composed:
 
     @property
     def counts(self) -> Publication:
-        """The publication that counts."""
-        latest = reversed(self.publications.values())
-        first = next(latest)
-        return first if first.has_people else next((e for e in latest if e.has_people), first)
+        """The publication that counts: where most people are, by what was said just now."""
+        latest = list(reversed(self.publications.values()))
+        since = latest[0].at - MOVING
+        recent = max((each for each in latest if each.at >= since), key=lambda each: each.people)
+        return recent if recent.people else next((e for e in latest if e.people), latest[0])
 
     def of_tag(self, etag: str) -> Publication | None:
         """The publication of that entity-tag; None where there is none."""

@@ -6,8 +6,9 @@
 
 A conference has one publication of each publisher, which is the server that the From tag names.
 Who begins another takes the place of its own: it has started again, and knows of no entity-tag. A
-room that is set up is there on several servers, and lives on one of them: what counts is the last
-publication that has somebody in it, else the last one.
+room that is set up is there on several servers, and lives on one of them; one that is moved is on
+two for a moment, all in it on the new one. What counts is the last publication with somebody in it;
+of those of the last minute that with the most people.
 """
 
 from __future__ import annotations
@@ -325,7 +326,7 @@ class PublishedStates:
                 self._forget(key, min(publications.values(), key=lambda each: each.expires_at))
             publication = Publication(publisher, document, octets)
         publications[publisher] = publication
-        publication.take(document, octets)
+        publication.take(document, octets, self._clock.seconds())
         self._compose(key, composed, is_new)
         return publication
 

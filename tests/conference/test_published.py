@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.client.roster import Outcome, Roster
-from msrpconf.conference import published
+from msrpconf.conference import composing, published
 from msrpconf.conference.composing import KeptPublication
 from msrpconf.conference.published import PublicationSettings, PublishedStates
 from msrpconf.conference.publishing import Publisher
@@ -238,6 +238,27 @@ class SeveralPublishersTests(PublishedCase):
         self.assertEqual(self.who(), [BOB])
         self.etag(self.publish(match=self.east, expires=100))
         self.assertEqual(self.who(), [BOB])
+
+    def test_a_room_that_moves(self) -> None:
+        alice, bob = (User(each, endpoints=(HERE,)) for each in (ALICE, BOB))
+        self.east = self.etag(self.publish(body(alice, bob), self.east))
+        self.west = self.etag(self.publish(body(alice, bob), self.west, tag="west.1"))
+        # They go one by one, and are on the new one all the time.
+        self.changes.clear()
+        self.east = self.etag(self.publish(body(bob), self.east))
+        self.east = self.etag(self.publish(body(), self.east))
+        self.publish(match=self.east, expires=0)
+        self.assertEqual((self.who(), self.changes), ([ALICE, BOB], []))
+
+    def test_nobody_is_believed_for_long_who_says_nothing(self) -> None:
+        alice, bob, carol = (User(each, endpoints=(HERE,)) for each in (ALICE, BOB, "sip:c@x.com"))
+        self.publish(body(alice, bob), self.east)
+        self.publish(body(carol), self.west, tag="west.1")
+        self.assertEqual(self.who(), [ALICE, BOB])
+        # East has died, and nobody knows.
+        self.clock.advance(composing.MOVING + 1)
+        self.publish(body(carol), tag="west.2")
+        self.assertEqual(self.who(), ["sip:c@x.com"])
 
     def test_the_last_to_go_ends_it(self) -> None:
         self.changes.clear()
