@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py [--quick] [--rounds N] [--json FILE]
 
-Five figures, each a median over the rounds, in which the servers take turns:
+Six figures, each a median over the rounds, in which the servers take turns:
 
 - CPU time of the server for each delivery: one participant speaks with 10 SENDs outstanding, and
   the copies that arrive are counted and compared. The reference (reference.c) does for a delivery
@@ -13,6 +13,8 @@ Five figures, each a median over the rounds, in which the servers take turns:
 - A message of 100 MB to 10 recipients beside the same octets through the plainest relay; how
   much memory the server takes for it; how long a short message takes meanwhile; and what one
   recipient that does not read costs the others.
+- A room of 1,000 who join it within 20 seconds and all watch it: octets of NOTIFY, how long until
+  all know of one who leaves, and how long a message in another room takes meanwhile.
 
 The server has one CPU and whoever loads it has another, where there are two.
 """
@@ -44,6 +46,7 @@ from benchmarks.programs import BuildError, Programs, build
 from benchmarks.report import Results, table
 from benchmarks.servers import Msrpconf, Reference, Room, Server, StartError
 from benchmarks.sipload import SipLoadError
+from benchmarks.watchers import measure, percentile
 
 
 class BenchError(Exception):
@@ -65,6 +68,10 @@ class Plan:
     timeout: int = 120  # seconds, of one run of the load generator
     recipients: int = 10  # of a large message
     bulk_octets: int = 100_000_000
+    watchers: int = 1000
+    watch_seconds: float = 20.0  # in which they join
+    leaves: int = 3
+    settle_seconds: float = 2.0  # after each thing that happens in the watched room
 
     def messages(self, size: int) -> int:
         """Messages of a fan-out to so many participants."""
@@ -81,6 +88,10 @@ QUICK = Plan(
     settle=5,
     recipients=3,
     bulk_octets=10_000_000,
+    watchers=20,
+    watch_seconds=1.0,
+    leaves=1,
+    settle_seconds=0.5,
 )
 
 
@@ -113,6 +124,9 @@ class Bench:
                     self.joins(msrpconf)
                 note(f"round {number}: a large message")
                 self.bulk()
+                note(f"round {number}: a large room that everybody watches")
+                with running(self.start_msrpconf) as msrpconf:
+                    self.watching(msrpconf)
 
     def starters(self) -> Iterator[Callable[[], Server]]:
         yield self.start_reference
@@ -231,6 +245,30 @@ class Bench:
                 "busy": cpu / joined.seconds,
                 "client_busy": joined.client_cpu / joined.seconds,
                 "retransmissions": float(server.sip.retransmissions),
+            },
+        )
+
+    def watching(self, server: Msrpconf) -> None:
+        """A room that all who are in it watch."""
+        plan = self.plan
+        found = measure(server, plan.watchers, plan.watch_seconds, plan.leaves, plan.settle_seconds)
+        latencies = found.joining_latency + found.leaving_latency
+        self.results.add(
+            "watching",
+            server.name,
+            "",
+            {
+                "participants": float(found.participants),
+                "seconds": found.took,
+                "notifies": float(found.notifies),
+                "notify_mb": found.octets / 1e6,
+                "full_mb": found.full_octets / 1e6,
+                "partial_octets": found.partial_octets,
+                "server_cpu_s": found.server_cpu,
+                "leave_s": max(found.leaves),
+                "message_p50_ms": percentile(latencies, 0.5),
+                "message_p99_ms": percentile(latencies, 0.99),
+                "message_worst_ms": percentile(latencies, 1),
             },
         )
 

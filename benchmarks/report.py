@@ -55,6 +55,7 @@ def table(results: Results, sizes: tuple[int, ...], machine: dict[str, object], 
             *_latency(results, sizes),
             *_joins(results),
             *_bulk(results),
+            *_watching(results),
             "",
             "Memory: resident KiB for each participant in a room and connected",
             *(
@@ -140,6 +141,26 @@ def _bulk(results: Results) -> list[str]:
         f"{value('ping_p99_ms'):12.1f} ms p99 of a short message meanwhile",
         f"{_share(value('stalled_share')):>12} of the rate for the others where one does not read,"
         f" {value('stalled_grown_kib'):.0f} KiB more memory",
+    ]
+
+
+def _watching(results: Results) -> list[str]:
+    def value(name: str) -> float:
+        return results.median("watching", Msrpconf.name, "", name) or 0.0
+
+    if not results.rounds("watching", Msrpconf.name, ""):
+        return []
+    return [
+        "",
+        f"A room that all who are in it watch: {value('participants'):.0f} join one after another",
+        f"{value('seconds'):12.1f} s until all were in and had subscribed,"
+        f" {value('server_cpu_s'):.1f} s CPU of the server",
+        f"{value('notifies'):12.0f} NOTIFYs of {value('notify_mb'):.0f} MB,"
+        f" {value('full_mb'):.0f} MB of them first documents",
+        f"{value('partial_octets'):12.0f} octets of the others for each join and watcher",
+        f"{value('leave_s'):12.2f} s at most until all were told of one who left",
+        f"{value('message_p99_ms'):12.1f} ms p99 of a message in another room meanwhile"
+        f" (median {value('message_p50_ms'):.1f}, worst {value('message_worst_ms'):.1f})",
     ]
 
 

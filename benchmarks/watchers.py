@@ -1,12 +1,12 @@
 """What it costs to tell everybody in a large room who comes and goes (RFC 4575).
 
-    python benchmarks/watchers.py [--participants N] [--seconds S]
+    python benchmarks/watchers.py [--participants N] [--seconds S] [--leaves L]
 
-N people join one room within S seconds, and each subscribes to it as soon as it is in. Then one
-leaves, and so do some more. Told are the joins a second, the NOTIFYs and their octets, the CPU
+N people join one room within S seconds, and each subscribes to it as soon as it is in. Then L of
+them leave, one after another. Told are the joins a second, the NOTIFYs and their octets, the CPU
 time of the server, how long it took until the last watcher knew that somebody had left, and how
 long a message took meanwhile in another room of the same process. All watchers are behind one TCP
-connection, as behind a proxy.
+connection, as behind a proxy. `bench.py` has the same in its tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -34,6 +34,37 @@ from benchmarks.sipload import DOMAIN, Participant
 
 LEAVES = 5
 """How many leave, one after another."""
+
+SETTLE = 2.0
+"""Seconds between two things that happen, so that each is measured by itself."""
+
+TOLD = 20.0
+"""Seconds for all to be told of somebody's leaving, at most."""
+
+
+@frozen
+class Watched:
+    """What it came to; times are in seconds, `latency` those of messages in another room.
+
+    `leaves` are the times until the last watcher knew of each one who left.
+    """
+
+    participants: int
+    took: float
+    notifies: int
+    octets: int
+    full: int
+    full_octets: int
+    server_cpu: float
+    joining_latency: list[float]
+    leaves: list[float]
+    leaving_latency: list[float]
+
+    @property
+    def partial_octets(self) -> float:
+        """Octets of NOTIFYs for each join and watcher, the first documents not counted."""
+        return (self.octets - self.full_octets) / (self.participants**2 / 2)
+
 
 _SUBSCRIBE = b"""\
 SUBSCRIBE %(room)s SIP/2.0
@@ -56,7 +87,7 @@ _NUMBER = re.compile(rb"\r\nCall-ID: watch(\d+)@")
 
 
 @define
-class Watched:
+class Seen:
     """What the watchers have seen."""
 
     notifies: int = 0
@@ -75,7 +106,7 @@ def watch(server: tuple[str, int], room: str, pipe: Any) -> None:
     """
     connection = socket.create_connection(server)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    seen, buffer = Watched(), bytearray()
+    seen, buffer = Seen(), bytearray()
     leaving = b"nobody"
     while True:
         ready, _, _ = select.select([connection, pipe], [], [])
@@ -110,7 +141,7 @@ def watch(server: tuple[str, int], room: str, pipe: Any) -> None:
                 connection.sendall(b"".join(answers))
 
 
-def _note(seen: Watched, head: bytes, body: bytes, leaving: bytes) -> None:
+def _note(seen: Seen, head: bytes, body: bytes, leaving: bytes) -> None:
     seen.notifies += 1
     seen.octets += len(head) + len(body)
     if b' state="full" version=' in body[:400]:
@@ -166,7 +197,9 @@ class Talk(threading.Thread):
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which that share of them is, in milliseconds."""
+    """The value below which that share of them is, in milliseconds; NaN where there is none."""
+    if not values:
+        return float("nan")
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000
 
 
@@ -175,18 +208,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--participants", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--leaves", type=int, default=LEAVES)
+    parser.add_argument("--settle", type=float, default=SETTLE)
     options = parser.parse_args()
     cpus = Cpus.choose()
     with tempfile.TemporaryDirectory() as directory:
         server = Msrpconf.start(Path(directory), cpus.server)
         try:
-            measure(server, options.participants, options.seconds)
+            count, seconds = options.participants, options.seconds
+            print(told(measure(server, count, seconds, options.leaves, options.settle)))
         finally:
             server.stop()
 
 
-def measure(server: Msrpconf, count: int, seconds: float) -> None:
-    """Have `count` people join, watch, and one of them leave."""
+def measure(
+    server: Msrpconf, count: int, seconds: float, leaves: int = LEAVES, settle: float = SETTLE
+) -> Watched:
+    """Have `count` people join, watch, and `leaves` of them leave."""
     quiet, room = server.new_room(), server.new_room()
     pair = server.join(quiet, 2, window=1, connect=True).participants
     talk = Talk(quiet, *pair)
@@ -197,59 +235,73 @@ def measure(server: Msrpconf, count: int, seconds: float) -> None:
     )
     child.start()
 
-    def seen() -> Watched:
+    def seen() -> Seen:
         ours.send(None)
-        result: Watched = ours.recv()
+        result: Seen = ours.recv()
         return result
 
     cpu = cpu_seconds(server.pid)
     talk.start()
-    begun = time.monotonic()
-    joined: list[Participant] = []
-    for number in range(count):
-        joined += server.join(room, 1, window=1, connect=True).participants
-        ours.send(first + number)
-        ahead = begun + (number + 1) * seconds / count - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
-    took = time.monotonic() - begun
-    time.sleep(3)
-    during = list(talk.latencies)
-    watched = seen()
-    print(f"{count} joined and subscribed in {took:.1f} s, {count / took:.0f} a second")
-    print(f"NOTIFYs {watched.notifies}, {watched.octets / 1e6:.0f} MB; full documents")
-    print(f"  among them {watched.full}, {watched.full_octets / 1e6:.0f} MB")
-    print(
-        f"octets of partial NOTIFYs for each join and watcher: "
-        f"{(watched.octets - watched.full_octets) / (count * count / 2):.0f}"
+    try:
+        begun = time.monotonic()
+        joined: list[Participant] = []
+        for number in range(count):
+            joined += server.join(room, 1, window=1, connect=True).participants
+            ours.send(first + number)
+            ahead = begun + (number + 1) * seconds / count - time.monotonic()
+            if ahead > 0:
+                time.sleep(ahead)
+        took = time.monotonic() - begun
+        time.sleep(settle)
+        while seen().full < count and time.monotonic() < begun + took + TOLD:
+            time.sleep(0.1)
+        cpu = cpu_seconds(server.pid) - cpu
+        joining, talk.latencies = talk.latencies, []
+        watched = seen()
+        last, leaving = [], []
+        for leaver in joined[:leaves]:
+            ours.send(f"sip:p{leaver.number}@{DOMAIN}")
+            time.sleep(settle)
+            talk.latencies = []
+            left = time.monotonic()
+            server.sip.leave([leaver])
+            while len(known := seen().told) < count and time.monotonic() < left + TOLD:
+                time.sleep(0.1)
+            # Of who is never told it took so long at least.
+            last.append(max(known.values()) - left if len(known) >= count else TOLD)
+            time.sleep(settle)
+            leaving += talk.latencies
+    finally:
+        talk.ended = True
+        talk.join(TOLD)
+        ours.send(-1)
+        child.join(5)
+    return Watched(
+        *(count, took, watched.notifies, watched.octets, watched.full, watched.full_octets),
+        *(cpu, joining, last, leaving),
     )
-    print(f"CPU of the server {cpu_seconds(server.pid) - cpu:.1f} s")
-    report("messages while they joined", during)
-    meanwhile: list[float] = []
-    last: list[float] = []
-    for leaver in joined[:LEAVES]:
-        ours.send(f"sip:p{leaver.number}@{DOMAIN}")
-        time.sleep(2)
-        del talk.latencies[:]
-        left = time.monotonic()
-        server.sip.leave([leaver])
-        time.sleep(2)
-        meanwhile += talk.latencies
-        told = seen().told
-        if len(told) < count:
-            print(f"only {len(told)} of {count} were told of a leave within 2 s")
-        last.append(max(told.values(), default=left) - left)
-    shown = ", ".join(f"{each:.2f}" for each in last)
-    print(f"seconds until all {count} were told of a leave: {shown}")
-    report("messages meanwhile", meanwhile)
-    talk.ended = True
-    ours.send(-1)
-    child.join(5)
 
 
-def report(what: str, latencies: list[float]) -> None:
-    """Print how long messages took."""
-    print(
+def told(watched: Watched) -> str:
+    """The measurement as people read it."""
+    count, took = watched.participants, watched.took
+    shown = ", ".join(f"{each:.2f}" for each in watched.leaves)
+    return "\n".join(
+        (
+            f"{count} joined and subscribed in {took:.1f} s, {count / took:.0f} a second",
+            f"NOTIFYs {watched.notifies}, {watched.octets / 1e6:.0f} MB; full documents",
+            f"  among them {watched.full}, {watched.full_octets / 1e6:.0f} MB",
+            f"octets of partial NOTIFYs for each join and watcher: {watched.partial_octets:.0f}",
+            f"CPU of the server {watched.server_cpu:.1f} s",
+            _latencies("messages while they joined", watched.joining_latency),
+            f"seconds until all {count} were told of a leave: {shown}",
+            _latencies("messages meanwhile", watched.leaving_latency),
+        )
+    )
+
+
+def _latencies(what: str, latencies: list[float]) -> str:
+    return (
         f"{what}: {len(latencies)}, median {percentile(latencies, 0.5):.1f} ms,"
         f" p99 {percentile(latencies, 0.99):.1f} ms, worst {percentile(latencies, 1):.1f} ms"
     )

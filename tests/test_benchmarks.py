@@ -25,9 +25,10 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from benchmarks.bench import lines
 from benchmarks.programs import Programs, build, compiler
-from benchmarks.report import Results
+from benchmarks.report import Results, table
 from benchmarks.servers import Reference, Room
 from benchmarks.sipload import Session, SipLoad, SipLoadError
+from benchmarks.watchers import TOLD
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 15
@@ -135,6 +136,38 @@ class LoadgenAndReferenceTests(WithPrograms):
         self.assertIn("Delivery", done.stdout)
         found = json.loads(file.read_text())
         self.assertGreater(found["values"]["fanout"]["reference"]["10"][0]["cpu_us"], 0)
+
+
+class WatchersTests(SynchronousTestCase):
+    def test_a_small_room(self) -> None:
+        """All watchers see all joins and the leave, and the talk beside it goes on."""
+        done = subprocess.run(
+            [
+                *(sys.executable, str(ROOT / "benchmarks" / "watchers.py"), "--participants", "6"),
+                *("--seconds", "0.5", "--leaves", "1", "--settle", "0.3"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=4 * TIMEOUT,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("6 joined and subscribed in", done.stdout)
+        told = re.search(r"until all 6 were told of a leave: ([\d.]+)\n", done.stdout)
+        assert told is not None, done.stdout
+        self.assertLess(float(told[1]), TOLD)
+        self.assertRegex(done.stdout, r"messages while they joined: \d")
+        self.assertRegex(done.stdout, r"messages meanwhile: \d")
+
+    def test_its_row(self) -> None:
+        results = Results()
+        names = (
+            *("participants", "seconds", "notifies", "notify_mb", "full_mb", "partial_octets"),
+            *("server_cpu_s", "leave_s", "message_p50_ms", "message_p99_ms", "message_worst_ms"),
+        )
+        results.add("watching", "msrpconf", "", dict.fromkeys(names, 7.0))
+        machine = {"cpu": "x", "cpus": 2, "pinned": True, "kernel": "k", "python": "p"}
+        self.assertIn("7.0 ms p99 of a message in another room", table(results, (), machine, 1))
 
 
 class ReferenceTests(WithPrograms):
