@@ -12,6 +12,7 @@ from msrpconf.xcap.deciding import block
 from msrpconf.xcap.rules import SubHandling
 from msrpconf.xcap.store import ALLOW_ALL, index_of
 from tests.services.test_room_documents import ONE, RoomDocumentTestCase
+from tests.storage.support import OnPostgresql
 from tests.xcap.support import document, rule
 
 WENDY = "sip:wendy@home.com"
@@ -91,3 +92,7 @@ class WatchDecisionTests(RoomDocumentTestCase):
         service = await self.process()
         room = self.room(f"sip:{'x' * 100}@conf.example.com")
         await self.fails(CannotBeDone, decide(service, room, WENDY, True), "too long")
+
+
+class PostgresqlWatchDecisionTests(OnPostgresql, WatchDecisionTests):
+    """The same, with PostgreSQL."""
