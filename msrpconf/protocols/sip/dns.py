@@ -20,7 +20,9 @@ from twisted.internet.defer import (
 from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.names import client, dns
 from twisted.names.error import DNSNameError
+from twisted.names.hosts import searchFileForAll
 from twisted.python.failure import Failure
+from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from msrpconf.protocols.sip.flow import Endpoint, is_numeric
@@ -43,6 +45,9 @@ MAX_RECORDS = 64
 
 MAX_ADDRESSES = 8
 """Addresses of one name."""
+
+HOSTS = Path("/etc/hosts")
+"""Where the system has hosts of its own."""
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 """Where the system names its nameservers."""
@@ -117,10 +122,12 @@ class NameServers:
     """Asks nameservers, and remembers what they say for as long as it holds.
 
     `reactor` is Twisted's. `servers` are those to ask, in this order; without any they are the
-    system's, and addresses come from the system, too. Nobody is asked for localhost.
+    system's, and addresses come from the system, too: what `hosts`, a file, has is then not asked
+    for, as its hosts may be on a network without any nameserver. Nobody is asked for localhost.
     """
 
-    def __init__(self, reactor: Any, servers: Sequence[Endpoint] = ()) -> None:
+    def __init__(self, reactor: Any, servers: Sequence[Endpoint] = (), hosts: Path = HOSTS) -> None:
+        self._hosts = FilePath(str(hosts))
         self._reactor = reactor
         self._servers = tuple(servers)
         self._host_names = HostNames(reactor)
@@ -138,7 +145,7 @@ class NameServers:
 
     def addresses(self, name: str) -> Deferred[list[str]]:
         """As `Dns`: of IPv6 first."""
-        if not self._servers or _is_local(name):
+        if not self._servers or self._is_local(name):
             return self._host_names.addresses(name)
         both = [self._records(name, kind, _host) for kind in (dns.AAAA, dns.A)]
         asking = gatherResults(both, consumeErrors=True)
@@ -149,7 +156,7 @@ class NameServers:
     def _records(
         self, name: str, kind: int, read: Callable[[Any], R]
     ) -> Generator[Deferred[Any], Any, list[R]]:
-        if _is_local(name):
+        if self._is_local(name):
             return []
         key = kind, name.lower()
         known = self._known.get(key)
@@ -177,6 +184,17 @@ class NameServers:
             return [], NEGATIVE_TTL
         return [read(each.payload) for each in records], min(MAX_TTL, *(r.ttl for r in records))
 
+    def _is_local(self, name: str) -> bool:
+        """Whether a name, without what it has of a service, is no nameserver's business."""
+        labels = name.lower().rstrip(".").split(".")
+        while labels[0].startswith("_") and len(labels) > 1:
+            del labels[0]
+        if labels[-1] == "localhost":
+            return True  # RFC 6761 section 6.3
+        if self._servers:
+            return False
+        return bool(searchFileForAll(self._hosts, ".".join(labels).encode("ascii", "replace")))
+
     def _resolver(self) -> client.Resolver:
         servers = self._servers or system_nameservers()
         if self._client is None or servers != self._asked:
@@ -197,12 +215,6 @@ def system_nameservers(path: Path = RESOLV_CONF) -> tuple[Endpoint, ...]:
     found = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
     servers = tuple((host, dns.PORT) for host in found if is_numeric(host))
     return servers or (("127.0.0.1", dns.PORT),)
-
-
-def _is_local(name: str) -> bool:
-    """Whether a name is never a nameserver's business (RFC 6761 section 6.3)."""
-    labels = name.lower().rstrip(".")
-    return labels == "localhost" or labels.endswith(".localhost")
 
 
 def _why(error: BaseException) -> str:

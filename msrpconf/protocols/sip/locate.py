@@ -206,10 +206,11 @@ class _Lookup:
                 cast(Failure, records).raiseException()  # nobody waits any more
             there = there or bool(records)
             for record in by_preference(cast("list[Srv]", records), self._draw):
-                if record.target != ".":
-                    servers.append(Server(transport, record.target.rstrip("."), record.port))
+                host = record.target.rstrip(".")
+                if host and record.port and _can_be_asked_for(host):
+                    servers.append(Server(transport, host, record.port))
         if there and not servers:
-            raise LookupFailed(f"{name} says that it has no such service")
+            raise LookupFailed(f"{name} has no such service, as its SRV records say")
         return servers[:MAX_SERVERS] or [own]
 
 

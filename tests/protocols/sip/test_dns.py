@@ -94,6 +94,23 @@ class NameServerTests(TestCase):
         self.assertIn("127.0.0.1", await self.dns.addresses("localhost"))
         self.assertEqual(self.server.asked, [])
 
+    async def test_nobody_is_asked_for_what_the_system_has_itself(self) -> None:
+        hosts = Path(self.mktemp())
+        hosts.write_text("192.0.2.7 proxy.example.com proxy # ours\n")
+        self.patch(sip_dns, "system_nameservers", lambda: (self.server.endpoint,))
+        system = NameServers(reactor, hosts=hosts)
+        for name in ("proxy", "Proxy.example.com", "proxy.example.com."):
+            self.assertEqual(await system.naptr(name), [])
+            self.assertEqual(await system.srv(f"_sip._tcp.{name}"), [])
+        self.assertEqual(self.server.asked, [])
+        self.assertEqual(len(await system.naptr("example.com")), 1)
+        hosts.unlink()
+        self.assertEqual(len(await system.srv("_sip._tcp.example.com")), 1)
+        # Nameservers that an operator has named know better.
+        hosts.write_text("192.0.2.7 example.com\n")
+        ours = NameServers(reactor, [self.server.endpoint], hosts)
+        self.assertEqual(len(await ours.naptr("example.com")), 1)
+
     async def test_a_nameserver_that_refuses(self) -> None:
         error = await self.assertFailure(self.dns.srv("broken.example.com"), LookupFailed)
         self.assertIn("broken.example.com: the nameserver cannot be asked", str(error))

@@ -6,8 +6,11 @@ from collections import Counter
 from typing import Any
 
 from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.protocols.sip.dns import LookupFailed, Naptr, Srv
@@ -208,6 +211,19 @@ class LocatingTests(SynchronousTestCase):
         self.assertIn("no such service", self.not_found("sip:example.com;transport=tcp"))
         self.assertNotIn("tcp:192.0.2.1:5060", self.found("sip:example.com"))
 
+    def test_servers_that_cannot_be(self) -> None:
+        for wrong in (
+            srv(f"{64 * 'a'}.example.com"),
+            srv("\N{REPLACEMENT CHARACTER}..example.com"),
+            srv("s1.example.com", 0),
+            srv(""),
+        ):
+            self.zone.records["srv _sip._tcp.example.com"] = [wrong]
+            self.assertIn("no such service", self.not_found("sip:example.com;transport=tcp"))
+            self.zone.records["srv _sip._tcp.example.com"].append(srv("s1.example.com", 5070))
+            found = self.found("sip:example.com;transport=tcp")
+            self.assertEqual(found, ["tcp:192.0.2.1:5070"])
+
     def test_what_cannot_be_asked_is_as_if_not_there(self) -> None:
         self.zone.records["naptr example.com"] = BROKEN
         self.zone.records["srv _sip._udp.example.com"] = BROKEN
@@ -261,6 +277,59 @@ class LocatingTests(SynchronousTestCase):
 
 def drawing(number: int) -> Draw:
     return lambda most: min(most, number)
+
+
+LABELS = st.text("abc-_*\N{REPLACEMENT CHARACTER}\xff. ", max_size=8)
+NUMBERS = st.integers(0, 65535)
+NAPTRS = st.builds(
+    Naptr,
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from(["s", "S", "a", "u", ""]),
+    st.sampled_from(["SIP+D2U", "sip+d2t", "SIPS+D2T", "SIPS+D2U", "E2U+sip", ""]),
+    st.sampled_from(["", "!.*!x!"]),
+    LABELS,
+)
+SRVS = st.builds(Srv, NUMBERS, NUMBERS, NUMBERS, LABELS)
+
+
+@define
+class AnyZone:
+    """A `Dns` that says to every name whatever comes to hypothesis's mind."""
+
+    data: st.DataObject
+
+    def naptr(self, name: str) -> Deferred[list[Naptr]]:
+        return succeed(self.data.draw(st.lists(NAPTRS, max_size=12)))
+
+    def srv(self, name: str) -> Deferred[list[Srv]]:
+        if self.data.draw(st.booleans()):
+            return fail(LookupFailed(name))
+        return succeed(self.data.draw(st.lists(SRVS, max_size=12)))
+
+    def addresses(self, name: str) -> Deferred[list[str]]:
+        name.encode("idna")
+        return succeed(self.data.draw(st.lists(st.sampled_from(["192.0.2.1", "::1"]), max_size=3)))
+
+
+class HostileTests(SynchronousTestCase):
+    @given(st.data(), st.sampled_from(["sip", "sips"]))
+    @settings(max_examples=100, deadline=None)
+    def test_whatever_nameservers_say(self, data: st.DataObject, scheme: str) -> None:
+        zone = AnyZone(data)
+        looking = locate(Clock(), parse_uri(f"{scheme}:example.com"), dns=zone)
+        found: list[Any] = []
+        looking.addBoth(found.append)
+        [result] = found
+        if isinstance(result, Failure):
+            self.assertIsInstance(result.value, LocateError)
+            return
+        self.assertLessEqual(len(result), MAX_ADDRESSES)
+        self.assertEqual(len(set(result)), len(result))
+        for address in result:
+            self.assertTrue(0 < address.port < 65536)
+            self.assertTrue(scheme == "sip" or address.transport == "tls")
+            self.assertEqual(address.domain, "example.com" if address.transport == "tls" else "")
 
 
 class PreferenceTests(SynchronousTestCase):
