@@ -372,6 +372,12 @@ class ErrorTests(SynchronousTestCase):
         nicknames = 'nicknames such as "Operator"'
         self.wrong("conference", "reserved_nicknames", nicknames, '[""]', '["\\u0007"]')
 
+    def test_what_becomes_of_rooms(self) -> None:
+        key = "on_server_loss"
+        self.wrong("dispatcher", key, '"end" or "move"', '"stay"', "true", "[1]")
+        config = Config.parse('[dispatcher]\non_server_loss = "move"\n', "x.toml")
+        self.assertEqual(config.dispatcher.on_server_loss, "move")
+
     def test_wrong_links(self) -> None:
         text = 'an address such as "tls:10.0.0.5:4570" or "unix:/run/msrpconf/server.sock"'
         self.wrong("dispatcher", "servers", text, '["tcp:10.0.0.5:1"]', '["unix:x"]', '["x"]')

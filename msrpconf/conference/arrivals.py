@@ -45,14 +45,14 @@ from msrpconf.visible import visible
 if TYPE_CHECKING:
     from msrpconf.conference.control import ConferenceControl
 
-AT_ONCE = 200
+AT_ONCE = 1000
 """INVITEs of ours that are under way at one time; who waits for theirs is expected, too."""
 
 AGAIN = 5
 """How often one is sent that comes to nothing for the moment."""
 
 PATIENCE = 32.0
-"""Seconds from the arrival until it is given up, as long as a client may take to answer (64*T1)."""
+"""Seconds from the INVITE until it is given up, as long as a client may take to answer (64*T1)."""
 
 MAX_CSEQ = 2**31 - 2
 
@@ -180,7 +180,6 @@ class Arrivals:
         participant.expect_again(seat.agreement)
         self.seats[participant] = arrival.seat
         control.attendance.note("expected from another server", participant)
-        control.attendance.wait(participant, PATIENCE, "No answer to the INVITE to another server")
         self._ask(participant, seat, AGAIN)
         return True
 
@@ -217,6 +216,8 @@ class Arrivals:
         if participant.state is State.DROPPED:
             return succeed(None)
         control = self._control
+        # Not before: who is behind many that do not answer has their time all the same.
+        control.attendance.wait(participant, PATIENCE, "No answer to the INVITE to another server")
         local_path = participant.session.local_path.decode("ascii")
         body = participant.negotiation.offer(
             local_path, control.settings, participant.room.settings

@@ -7,7 +7,7 @@ them, `read_seat` and `read_room` understand them, on a server that the room mov
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import asdict, evolve, frozen
@@ -19,9 +19,12 @@ from msrpconf.conference.negotiation import Agreement
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.roles import Role, Roles
 from msrpconf.conference.room import Room
+from msrpconf.conference.session_timer import MAX_SE, MIN_SE
 from msrpconf.conference.subject import clean_subject
 from msrpconf.protocols.sdp import MediaDescription
 from msrpconf.protocols.sip.errors import SipSyntaxError
+from msrpconf.protocols.sip.flow import bracket
+from msrpconf.protocols.sip.grammar import parse_host
 from msrpconf.protocols.sip.uri import parse_uri
 
 MAX_SEAT = 16_384
@@ -182,9 +185,16 @@ def read_seat(text: str) -> Seat:
     seat: Seat = _structure(text, Seat, MAX_SEAT, "a participant")
     if not seat.identity.keys:
         raise SeatError("a participant: it has no URI")
+    if len(seat.above) + len(seat.below) > MAX_LINES:
+        raise SeatError(f"a participant: more than {MAX_LINES} refused lines")
+    if seat.terms is not None and not MIN_SE <= seat.terms.interval <= MAX_SE:
+        raise SeatError(f"a participant: its session is good for {seat.terms.interval} s")
+    if not all(map(_is_line, _texts(asdict(seat)))):
+        raise SeatError("a participant: a text has more than one line")
     try:
         parse_uri(seat.identity.uri)
         parse_uri(seat.contact)
+        parse_host(bracket(seat.origin[0]))
     except SipSyntaxError as error:
         raise SeatError(f"a participant: {error}") from None
     return seat
@@ -243,6 +253,22 @@ def _first(assigned: Mapping[str, Role]) -> list[tuple[str, Role]]:
     """The roles that matter most."""
     weight = {Role.OWNER: 0, Role.BANNED: 1, Role.MODERATOR: 2}
     return sorted(assigned.items(), key=lambda item: weight.get(item[1], 3))[:MAX_USERS]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in what `asdict` gives."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _is_line(text: str) -> bool:
+    return not any(char in text for char in "\r\n\0")
 
 
 def _dump(value: Any) -> str:

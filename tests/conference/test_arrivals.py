@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from msrpconf.conference import seat
+from msrpconf.conference import arrivals, seat
 from msrpconf.conference.arrivals import Arrival
 from msrpconf.conference.decision import Denied
 from msrpconf.conference.participant import State
@@ -16,6 +18,28 @@ from msrpconf.conference.seat import SeatError, read_room, read_seat, write_room
 from msrpconf.protocols.sdp import SessionDescription
 from msrpconf.protocols.sip.message import Response
 from tests.conference.support import TEXT_TYPES, Client, ControlTestCase, cpim, sdp
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+GOOD_SEAT = (
+    '{"identity": {"uri": "sip:a@b.c", "display_name": null, "keys": ["sip:a@b.c"], "proven": [],'
+    ' "anonymous": false}, "contact": "sip:r@b.c", "reception": {"cpim": true, "types": ["*"],'
+    ' "max_size": null, "relayed": false}, "receives": true, "speaks_text": false,'
+    ' "private_messages": true, "secure": false, "direction": "sendrecv",'
+    ' "origin": ["192.0.2.1", 1, 1], "above": [], "below": [], "nickname": null, "terms": null}'
+)
+
+GOOD_ROOM = (
+    '{"uri": "sip:r@b.c", "subject": null, "display_text": null, "free_text": null,'
+    ' "assigned": {}, "others": "participant", "muted": [], "invited": [],'
+    ' "members_only": false, "locked": false}'
+)
 
 
 class ArrivingTestCase(ControlTestCase):
@@ -105,6 +129,20 @@ class KeepingTests(ArrivingTestCase):
         self.assertIs(participant.state, State.DROPPED)
         self.assertEqual(participant.session.queued, 0)
         self.assertEqual(self.control.arrivals.seats, {})
+
+    def test_who_is_behind_others_that_do_not_answer(self) -> None:
+        self.patch(arrivals, "AT_ONCE", 1)
+        self.control.arrivals = arrivals.Arrivals(self.control, self.clock)
+        self.move(self.alice, self.bob)
+        self.assertEqual(len(self.channel.requests), 1)
+        self.clock.advance(32)
+        # Nobody knows yet whether the INVITE is answered late: so it is not over.
+        self.assertEqual(self.bob_here.state, State.EXPECTED)
+        request, answer = self.channel.sent[0]
+        answer.callback(request.response(408))
+        self.clock.advance(31)
+        self.follow(self.bob)
+        self.assertIs(self.bob_here.state, State.JOINED)
 
     def test_who_answers_and_does_not_connect(self) -> None:
         self.move(self.bob)
@@ -198,6 +236,10 @@ class SeatTests(ArrivingTestCase):
         self.assertFalse(told.reception.cpim)
         self.assertTrue(told.agreement.speaks_text)
 
+    def test_a_server_by_ipv6(self) -> None:
+        told = read_seat(write_seat(self.bob.participant, "2001:db8::1"))
+        self.assertEqual(told.origin[0], "2001:db8::1")
+
     def test_who_is_anonymous_stays_so(self) -> None:
         hidden = self.joined("dave", from_="<sip:anonymous@anonymous.invalid>;tag=dt")
         identity = hidden.participant.identity
@@ -209,6 +251,7 @@ class SeatTests(ArrivingTestCase):
     def test_what_cannot_be_read(self) -> None:
         good = json.loads(write_seat(self.bob.participant, "192.0.2.1"))
         no_uri = {**good["identity"], "keys": []}
+        terms = {"ours": True, "supported": True, "updates": True}
         bad: list[Any] = [
             {},
             [],
@@ -216,6 +259,12 @@ class SeatTests(ArrivingTestCase):
             {**good, "identity": no_uri},
             {**good, "origin": "abc"},
             {**good, "above": [5]},
+            {**good, "above": [["audio", "RTP/AVP", ["0"], []]] * 17},
+            {**good, "origin": ["192.0.2.1\r\na=x", 1, 1]},
+            {**good, "origin": ["", 1, 1]},
+            {**good, "nickname": "a\nb"},
+            {**good, "terms": {**terms, "interval": 1e300}},
+            {**good, "terms": {**terms, "interval": float("nan")}},
         ]
         for wrong in bad:
             with self.assertRaises(SeatError, msg=str(wrong)):
@@ -223,6 +272,19 @@ class SeatTests(ArrivingTestCase):
         for text in ("", "[" * 10_000, "x" * (seat.MAX_SEAT + 1)):
             with self.assertRaises(SeatError):
                 read_seat(text)
+
+    # On a busy machine the first values take their time.
+    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=200)
+    @given(JSON, st.text(max_size=20))
+    def test_nothing_else_is_raised(self, value: Any, text: str) -> None:
+        good = json.loads(GOOD_SEAT), json.loads(GOOD_ROOM)
+        for read, document in zip((read_seat, read_room), good, strict=True):
+            for key in document:
+                for told in (json.dumps({**document, key: value}), json.dumps(value), text):
+                    try:
+                        read(told)
+                    except SeatError:
+                        pass
 
     def test_rooms_that_cannot_be_read(self) -> None:
         good = json.loads(write_room(self.room))

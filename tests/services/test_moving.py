@@ -13,6 +13,7 @@ from msrpconf.conference.history import Said
 from msrpconf.conference.participant import Participant, State
 from msrpconf.conference.roles import Role
 from msrpconf.conference.room import Room
+from msrpconf.dispatch import records
 from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.sdp import SessionDescription
 from msrpconf.protocols.sip.headers import Reason
@@ -255,6 +256,22 @@ class LossTests(MovingTestCase):
         self.answer(self.invite("dave"))
         self.lose()
         self.assertEqual(self.byes(), ["dave"])
+
+    def test_a_room_that_needs_several_requests(self) -> None:
+        self.patch(records, "BATCH", 1)
+        self.answers["bob"] = 488
+        self.lose()
+        self.assertEqual(self.servers[self.other].calls, ["alice", "carol"])
+        self.assertEqual(self.byes(), ["bob"])
+        self.assertIs(self.who("alice").role, Role.OWNER)
+        self.assertEqual(self.room().subject, "All the rest")
+
+    def test_the_same_that_nobody_takes(self) -> None:
+        self.patch(records, "BATCH", 1)
+        self.servers[self.other].registry.draining = True
+        self.lose()
+        self.assertEqual(sorted(self.byes()), sorted(PEOPLE))
+        self.assertIsNone(self.dispatcher.tables.home(ROOM))
 
     def test_new_ones_come_to_where_the_room_is(self) -> None:
         self.lose()
