@@ -95,6 +95,8 @@ class Config:
     xcap: XcapConfig = field(factory=XcapConfig)
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
+    runs: tuple[str, ...] = field(default=(), eq=False)
+    """The components that `only` has left."""
 
     @classmethod
     def load(cls, path: str | Path | None) -> Config:
@@ -150,7 +152,21 @@ class Config:
             # The dispatcher that this file may have a table for is a process by itself.
             kept.discard("dispatcher")
         others = (_APART | frozenset(COMPONENTS)) - kept
-        return evolve(self, written=(self.written - others) | {components[0]})
+        written = (self.written - others) | {components[0]}
+        return evolve(self, written=written, runs=components)
+
+    def read_again(self) -> Config:
+        """What the same file says now, for the same process; this, where there is no file.
+
+        It is checked. Raises ConfigError.
+        """
+        if not self.from_file:
+            return self
+        found = type(self).load(self.source)
+        if self.runs:
+            found = found.only(*self.runs)
+        found.check()
+        return found
 
     def check(self) -> None:
         """Refuse what each key allows and all of them together do not.

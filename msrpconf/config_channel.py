@@ -10,7 +10,7 @@ from attrs import frozen
 from msrpconf import config_values as values
 from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
-from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_address import ChannelAddress, ChannelService
 from msrpconf.protocols.channel_link import LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -31,6 +31,20 @@ def address(value: object) -> ChannelAddress:
             pass
     expected = 'an address such as "tls:10.0.0.5:4570" or "unix:/run/msrpconf/server.sock"'
     raise UnexpectedValue(expected, value)
+
+
+def server(value: object) -> ChannelAddress | ChannelService:
+    """Where a server is, or a service whose SRV records say where servers are."""
+    if isinstance(value, str) and value.startswith("srv:"):
+        try:
+            return ChannelService.parse(value)
+        except ValueError:
+            pass
+    try:
+        return address(value)
+    except UnexpectedValue as error:
+        more = f'{error.expected}, or "srv:_msrpconf._tls.example.com"'
+        raise UnexpectedValue(more, value) from None
 
 
 def control(value: object) -> ChannelAddress:
@@ -64,7 +78,7 @@ class DispatcherConfig:
     """`[dispatcher]`: which servers there are.
 
     - `name`: what this dispatcher is called, as its certificate says.
-    - `servers`: where the servers are; none for that of this process.
+    - `servers`: where the servers are, or services that DNS knows; none for that of this process.
     - `grace`: seconds that a server may be away before it is given up.
     - `on_server_loss`: whether those in its rooms are told that these end, or move to others.
     - `listen`: where focuses connect, None for that of this process.
@@ -72,8 +86,8 @@ class DispatcherConfig:
     """
 
     name: str = key("dispatcher", peer_name)
-    servers: tuple[ChannelAddress, ...] = key(
-        (), values.list_of(address, "addresses of servers", empty=True)
+    servers: tuple[ChannelAddress | ChannelService, ...] = key(
+        (), values.list_of(server, "addresses of servers", empty=True)
     )
     grace: float = key(5.0, values.seconds)
     on_server_loss: str = key("end", ending)
@@ -117,7 +131,7 @@ class ChannelKeys:
     components: frozenset[str]
     control: ChannelAddress | None
     dispatchers: tuple[str, ...]
-    servers: tuple[ChannelAddress, ...]
+    servers: tuple[ChannelAddress | ChannelService, ...]
     listen: ChannelAddress | None
     focuses: tuple[str, ...]
     dispatcher: ChannelAddress | None
@@ -129,7 +143,10 @@ class ChannelKeys:
     def needs_tls(self) -> bool:
         """Whether there is a link by TLS."""
         links = (self.control, self.listen, self.dispatcher, *self.servers)
-        return any(each is not None and each.path is None for each in links)
+        return any(
+            isinstance(each, ChannelService) or (each is not None and each.path is None)
+            for each in links
+        )
 
     def tls(self) -> ChannelTls | None:
         """The TLS of the links; None where there is none. Raises `TlsError`."""

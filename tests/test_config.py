@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.conference.roles import Role
 from msrpconf.config import Config, ConfigError
+from msrpconf.protocols.channel_address import ChannelService
 from msrpconf.protocols.channel_link import LinkSettings
 from msrpconf.protocols.sip.flow import Address
 from tests.certificates import issue, key_pem, write
@@ -381,7 +382,9 @@ class ErrorTests(SynchronousTestCase):
     def test_wrong_links(self) -> None:
         text = 'an address such as "tls:10.0.0.5:4570" or "unix:/run/msrpconf/server.sock"'
         self.wrong("dispatcher", "servers", text, '["tcp:10.0.0.5:1"]', '["unix:x"]', '["x"]')
-        self.wrong("server", "control", text, '"10.0.0.5:4570"', "1")
+        srv = '["srv:example.com"]', '["srv:_x._tls"]', '["srv:_a._b.-x"]', '["srv:_a_.b.c.d"]'
+        self.wrong("dispatcher", "servers", 'or "srv:_msrpconf._tls.example.com"', *srv)
+        self.wrong("server", "control", text, '"10.0.0.5:4570"', "1", '"srv:_a._tls.b.c"')
         self.wrong("server", "control", "an address of this host", '"tls:chat.example.com:1"')
         self.wrong("server", "dispatchers", "names of hosts", '["a b"]', '[""]')
         self.wrong("server", "dispatchers", "a list of names of dispatchers", "[1]")
@@ -588,6 +591,18 @@ class CheckTests(SynchronousTestCase):
             "[tls] certificate: missing",
         )
         self.refused('[focus]\ndispatcher = "tls:a:4571"', "[tls] certificate: missing")
+
+    def test_servers_that_dns_knows(self) -> None:
+        text = '[focus]\n[dispatcher]\nservers = ["srv:_msrpconf._TLS.Example.com", "tls:a:1"]'
+        first, second = Config.parse(text, "x").dispatcher.servers
+        assert isinstance(first, ChannelService)
+        self.assertEqual(str(first), "srv:_msrpconf._tls.example.com")
+        self.assertEqual(first.domain, "example.com")
+        self.assertEqual(str(second), "tls:a:1")
+        self.refused(
+            '[focus]\n[dispatcher]\nservers = ["srv:_msrpconf._tls.example.com"]',
+            "[tls] certificate: missing",
+        )
 
     def test_one_file_for_a_focus_and_its_dispatcher_apart(self) -> None:
         unix = '"unix:/run/msrpconf/dispatcher.sock"'

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 
-def ranked(key: str, servers: Iterable[tuple[str, int]]) -> list[str]:
+def ranked(key: str, servers: Iterable[tuple[str, float]]) -> list[str]:
     """The names of servers in the order in which the room `key` is offered to them.
 
     `servers` are names with weights; one whose weight is twice another's gets twice the rooms.
@@ -20,8 +20,8 @@ def ranked(key: str, servers: Iterable[tuple[str, int]]) -> list[str]:
     return [name for _, name in scored]
 
 
-def _score(key: str, name: str, weight: int) -> float:
+def _score(key: str, name: str, weight: float) -> float:
     digest = hashlib.blake2b(f"{name}\0{key}".encode("utf-8", "replace"), digest_size=8).digest()
     # In the open interval from 0 to 1, so that the logarithm is finite and below 0.
     share = (int.from_bytes(digest) + 0.5) / 2**64
-    return max(weight, 1) / -math.log(share)
+    return (weight if weight > 0 else 1) / -math.log(share)

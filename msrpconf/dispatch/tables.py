@@ -40,6 +40,11 @@ class ServerEntry:
     state: ServerState = ServerState.UP
     capacity: int = 1
     draining: bool = False
+    leaving: bool = False
+    """Whether it is to be used no longer than its dialogs last."""
+    priority: int = 0
+    weight: float = 1.0
+    """By how much more or fewer rooms it gets than its capacity says."""
     dialogs: dict[DialogId, DialogRecord] = field(factory=dict)
     rooms: Counter[str] = field(factory=Counter)
     offered: Counter[str] = field(factory=Counter)
@@ -65,7 +70,8 @@ class ServerEntry:
     @property
     def takes_rooms(self) -> bool:
         """Whether new rooms may be offered to it."""
-        return self.has_told and not self.draining and len(self.rooms) < self.capacity
+        willing = self.has_told and not (self.draining or self.leaving)
+        return willing and len(self.rooms) < self.capacity
 
 
 class DispatchTables:
@@ -212,8 +218,9 @@ class DispatchTables:
     def candidates(self, room: str) -> list[ServerEntry]:
         """The servers that a new room may be offered to, the first one first."""
         open_to = [each for each in self.servers.values() if each.takes_rooms]
-        names = ranked(room, ((each.name, each.capacity) for each in open_to))
-        return [self.servers[name] for name in names]
+        names = ranked(room, ((each.name, each.capacity * each.weight) for each in open_to))
+        found = [self.servers[name] for name in names]
+        return sorted(found, key=lambda each: each.priority)
 
     def offer(self, entry: ServerEntry, room: str) -> None:
         """A request that may make a room goes to a server: others for the room do, too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from msrpconf.protocols.channel_codec import VERSION, ChannelSyntaxError
 from msrpconf.protocols.sip.message import Headers, Request
@@ -44,14 +44,28 @@ class Hello:
             ("Version", str(self.version)),
             ("Role", self.role),
             ("Name", self.name),
-            ("Capacity", str(min(self.capacity, MAX_CAPACITY))),
-            ("Draining", "yes" if self.draining else "no"),
+            *self.takes,
         ]
         if self.instance:
             headers.append(("Instance", self.instance))
         if self.moves:
             headers.append(("Moves", "yes"))
         return headers
+
+    @property
+    def takes(self) -> list[tuple[str, str]]:
+        """What a server says of the rooms that it takes, also in DRAIN."""
+        return [
+            ("Capacity", str(min(self.capacity, MAX_CAPACITY))),
+            ("Draining", "yes" if self.draining else "no"),
+        ]
+
+    def taking(self, headers: Headers) -> Hello:
+        """The same, where a DRAIN says so. Raises `ChannelSyntaxError`."""
+        capacity = self.capacity
+        if "Capacity" in headers:
+            capacity = _number(headers, "Capacity")
+        return evolve(self, capacity=capacity, draining=headers.get("Draining") == "yes")
 
     @classmethod
     def of(cls, headers: Headers) -> Hello:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -431,11 +431,6 @@ class Link(TwistedProtocol):
         self._respond(request, token, request.response(200, headers=version))
         self.peer = hello
         self._come_up()
-
-    def drained(self, draining: bool) -> None:
-        """The other side has said whether it takes new rooms."""
-        if self.peer is not None:
-            self.peer = evolve(self.peer, draining=draining)
 
     def _handle(self, request: Request, token: str) -> None:
         handler: Callable[[Request], Any] = self._handler

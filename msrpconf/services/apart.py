@@ -12,24 +12,28 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.internet.defer import Deferred, execute, inlineCallbacks
 
 from msrpconf.config import Config
 from msrpconf.services.apart_dispatcher import (
     DispatcherApart,
+    change_servers,
     make_dispatcher,
     start_dispatcher,
     stop_dispatcher,
 )
 from msrpconf.services.compose import (
     Trace,
+    configure_server,
     draining_of,
     end_publishing,
     endpoint_options,
     focus_settings,
     keep_alive,
     msrp_trace,
+    presence_settings,
     publisher_of,
     server_settings,
 )
@@ -40,13 +44,20 @@ from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.handing_over import HandingOver
 from msrpconf.services.management import ManagementService, Parts
-from msrpconf.services.management.parts import DispatcherParts, FocusParts, Reloaded, ReloadError
+from msrpconf.services.management.parts import DispatcherParts, FocusParts, Reloaded
 from msrpconf.services.published_presence import PublishedPresence
+from msrpconf.services.reloading import DISPATCHER_LIVE, FOCUS_LIVE, SERVER_LIVE, Reloading
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
+
+SERVER_TABLES = frozenset(
+    {"server", "conference", "focus", "channel", "tls", "database", "management", "xcap"}
+)
+FOCUS_TABLES = frozenset({"sip", "focus", "presence", "channel", "tls", "database", "management"})
+"""The tables that are of any concern to each."""
 
 
 class ServerApart(MultiService):
@@ -112,6 +123,7 @@ class ServerApart(MultiService):
         self.links.on_up = self.publisher.publish_all
         if self.static_rooms is not None:
             self.server.control.arrivals.on_static = self.static_rooms.read_again
+        self._reloading = Reloading(config, self._apply, SERVER_LIVE, SERVER_TABLES)
         self.management = self._make_management(reactor)
         self._reactor = reactor
         self._started = False
@@ -201,11 +213,21 @@ class ServerApart(MultiService):
 
     @inlineCallbacks
     def reload(self) -> Generator[Deferred[Any], Any, Reloaded]:
-        """Read the static rooms again; the configuration is read at the next start."""
-        if self.static_rooms is None:
-            raise ReloadError("a server apart reads its configuration at the start: restart it")
-        yield self.static_rooms.refresh()
-        return Reloaded(static_rooms=len(self.static_rooms.rooms))
+        """Read the configuration's file and the static rooms again, and take what can change.
+
+        Fails with `ReloadError`, and then nothing has changed, or with `DatabaseError`.
+        """
+        found = self._reloading.read()
+        count = 0
+        if self.static_rooms is not None:
+            yield self.static_rooms.refresh()
+            self.static_rooms.apply_defaults()
+            count = len(self.static_rooms.rooms)
+        return evolve(found, static_rooms=count)
+
+    def _apply(self, config: Config) -> None:
+        configure_server(self.server, config)
+        self.links.rename(config.server.dispatchers)
 
 
 class FocusApart(MultiService):
@@ -254,6 +276,8 @@ class FocusApart(MultiService):
                 f"focus {config.dispatcher.name if self.dispatcher else config.focus.name}",
             )
             self.focus.focus.published = self.presence.states.handle
+        tables = FOCUS_TABLES if self.dispatcher is None else FOCUS_TABLES | {"dispatcher"}
+        self._reloading = Reloading(config, self._apply, FOCUS_LIVE | DISPATCHER_LIVE, tables)
         self._started = False
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
@@ -336,8 +360,18 @@ class FocusApart(MultiService):
             yield self._database.stop()
 
     def reload(self) -> Deferred[Reloaded]:
-        """The configuration is read at the next start."""
-        return fail(ReloadError("a focus apart reads its configuration at the start: restart it"))
+        """Read the configuration's file again, and take what can change.
+
+        Fails with `ReloadError`, and then nothing has changed.
+        """
+        return execute(self._reloading.read)
+
+    def _apply(self, config: Config) -> None:
+        self.focus.focus.settings = focus_settings(config)
+        if self.presence is not None:
+            self.presence.agent.configure(presence_settings(config))
+        if self.dispatcher is not None:
+            change_servers(self.dispatcher, config)
 
 
 Apart = ServerApart | FocusApart | DispatcherApart

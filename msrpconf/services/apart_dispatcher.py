@@ -9,32 +9,44 @@ from collections.abc import Generator
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.internet.defer import Deferred, execute, inlineCallbacks
 
 from msrpconf.config import Config
 from msrpconf.protocols.channel import Handler
+from msrpconf.protocols.sip.dns import NameServers
 from msrpconf.services.claims import RoomClaims
 from msrpconf.services.compose import Trace
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.focus_links import FocusLinks
 from msrpconf.services.management import ManagementService
-from msrpconf.services.management.parts import DispatcherParts, Reloaded, ReloadError
+from msrpconf.services.management.parts import DispatcherParts, Reloaded
+from msrpconf.services.reloading import DISPATCHER_LIVE, Reloading
+from msrpconf.services.server_list import ServerList
 from msrpconf.storage.database import Database
+
+TABLES = frozenset({"dispatcher", "channel", "tls", "database", "management"})
+"""The tables that are of any concern to a dispatcher by itself."""
 
 
 def make_dispatcher(
     config: Config, reactor: Any, to_focus: Handler, database: Database | None
 ) -> DispatcherService:
-    """The dispatcher of a configuration, which shares the rooms with others in `database`."""
+    """The dispatcher of a configuration, which shares the rooms with others in `database`.
+
+    Its `server_list` says which servers there are.
+    """
     dispatcher = DispatcherService(
         reactor,
         config.dispatcher.name,
-        config.dispatcher.servers,
+        (),
         to_focus,
         grace=config.dispatcher.grace,
         moves=config.dispatcher.on_server_loss == "move",
         tls=config.load_channel_tls(),
         settings=config.channel.link_settings,
+    )
+    dispatcher.server_list = ServerList(
+        reactor, NameServers(reactor), dispatcher.use, config.dispatcher.servers
     )
     if database is not None:
         claims = RoomClaims(
@@ -51,6 +63,8 @@ def make_dispatcher(
 def start_dispatcher(dispatcher: DispatcherService) -> None:
     """Connect to the servers, which may have something to say; the database is there."""
     dispatcher.startService()
+    if dispatcher.server_list is not None:
+        dispatcher.server_list.startService()
     if dispatcher.claims is not None:
         dispatcher.claims.startService()
 
@@ -60,8 +74,18 @@ def stop_dispatcher(dispatcher: DispatcherService) -> Generator[Deferred[Any], A
     """Close the links. Calls and rooms go on."""
     if dispatcher.claims is not None and dispatcher.claims.running:
         dispatcher.claims.stopService()
+    if dispatcher.server_list is not None and dispatcher.server_list.running:
+        dispatcher.server_list.stopService()
     if dispatcher.running:
         yield dispatcher.stopService()
+
+
+def change_servers(dispatcher: DispatcherService, config: Config) -> None:
+    """Have the dispatcher use the servers of another configuration."""
+    if dispatcher.server_ends.tls is None:
+        dispatcher.server_ends.tls = config.load_channel_tls()
+    if dispatcher.server_list is not None:
+        dispatcher.server_list.change(config.dispatcher.servers)
 
 
 class DispatcherApart(MultiService):
@@ -92,6 +116,7 @@ class DispatcherApart(MultiService):
         self.dispatcher = make_dispatcher(config, reactor, self.focuses.request, self._database)
         self.focuses.channel = self.dispatcher
         self.focuses.on_up = self.dispatcher.focus_came
+        self._reloading = Reloading(config, self._apply, DISPATCHER_LIVE, TABLES)
         self._started = False
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
@@ -156,7 +181,12 @@ class DispatcherApart(MultiService):
             yield self._database.stop()
 
     def reload(self) -> Deferred[Reloaded]:
-        """The configuration is read at the next start."""
-        return fail(
-            ReloadError("a dispatcher apart reads its configuration at the start: restart it")
-        )
+        """Read the configuration's file again, and take what can change.
+
+        Fails with `ReloadError`, and then nothing has changed.
+        """
+        return execute(self._reloading.read)
+
+    def _apply(self, config: Config) -> None:
+        self.focuses.rename(config.dispatcher.focuses)
+        change_servers(self.dispatcher, config)

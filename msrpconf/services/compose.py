@@ -22,7 +22,7 @@ from msrpconf.conference.control import ConferenceControl
 from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
 from msrpconf.conference.settings import ServerSettings
-from msrpconf.config import Config, ConfigError
+from msrpconf.config import Config
 from msrpconf.presence.settings import NotifierSettings
 from msrpconf.presence.subscribing import Lifetimes
 from msrpconf.presence.watching import RoomWatchPolicy, WatchPolicy
@@ -37,9 +37,9 @@ from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
-from msrpconf.services.management.parts import Reloaded, ReloadError
+from msrpconf.services.management.parts import Reloaded
 from msrpconf.services.presence import EVENTS, PresenceService, PresenceSettings
-from msrpconf.services.reloading import differences, is_live, with_live_keys
+from msrpconf.services.reloading import Reloading
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
 from msrpconf.services.static_rooms import StaticRoomService
@@ -109,7 +109,7 @@ class ConferenceService(MultiService):
         self.draining = draining_of(config, self.server.control, reactor, self.static_rooms)
         self.management = self._make_management(reactor)
         """The HTTP interface; None where the configuration has none."""
-        self._in_force = config
+        self._reloading = Reloading(config, self._apply)
         self._started = False
         self._reactor = reactor
         self._channel: LocalChannel | None = None
@@ -264,17 +264,7 @@ class ConferenceService(MultiService):
 
         Fails with `ReloadError`, and then nothing has changed, or with `DatabaseError`.
         """
-        old = self._in_force
-        new = old
-        if self.config.from_file:
-            try:
-                new = Config.load(self.config.source)
-                new.check()
-            except ConfigError as error:
-                raise ReloadError(str(error)) from None
-        keys = differences(old, new)
-        changed = tuple(key for key in keys if is_live(key))
-        self._apply(with_live_keys(old, new))
+        found = self._reloading.read()
         count = 0
         if self.static_rooms is not None:
             yield self.static_rooms.refresh()
@@ -283,23 +273,14 @@ class ConferenceService(MultiService):
         log.info(
             "reloaded {source}: changed {changed}; {count} static rooms",
             source=self.config.source,
-            changed=", ".join(changed) or "nothing",
+            changed=", ".join(found.changed) or "nothing",
             count=count,
         )
-        return Reloaded(changed, tuple(key for key in keys if not is_live(key)), count)
+        return evolve(found, static_rooms=count)
 
     def _apply(self, config: Config) -> None:
         """Have the settings of `config`, of which only what can change is other than before."""
-        self._in_force = config
-        told = self.server.control.settings
-        # Where it listens was found out at the start.
-        self.server.control.settings = evolve(
-            server_settings(config),
-            msrp_host=told.msrp_host,
-            msrp_port=told.msrp_port,
-            msrps_port=told.msrps_port,
-            fingerprints=told.fingerprints,
-        )
+        configure_server(self.server, config)
         self.focus.focus.settings = focus_settings(config)
         if self.presence is not None:
             self.presence.configure(presence_settings(config))
@@ -346,6 +327,19 @@ def server_settings(config: Config) -> ServerSettings:
         congested_timeout=server.congested_timeout,
         limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),
         room=conference.room,
+    )
+
+
+def configure_server(server: ServerService, config: Config) -> None:
+    """Have a server take the settings of a configuration, of which not all can change."""
+    told = server.control.settings
+    # Where it listens was found out at the start.
+    server.control.settings = evolve(
+        server_settings(config),
+        msrp_host=told.msrp_host,
+        msrp_port=told.msrp_port,
+        msrps_port=told.msrps_port,
+        fingerprints=told.fingerprints,
     )
 
 

@@ -13,11 +13,11 @@ server go on with them (`services.moving`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -30,6 +30,7 @@ from msrpconf.dispatch.records import (
 from msrpconf.dispatch.tables import DispatchTables, ServerEntry
 from msrpconf.protocols.channel import ChannelClosed, Handler
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_codec import ChannelSyntaxError
 from msrpconf.protocols.channel_hello import link_request
 from msrpconf.protocols.channel_link import Link, LinkSettings
 from msrpconf.protocols.channel_tls import ChannelTls
@@ -40,6 +41,8 @@ from msrpconf.services.moving import Moves
 from msrpconf.services.publications import Publications
 from msrpconf.services.routing import Routing
 from msrpconf.services.server_end import ServerEnd
+from msrpconf.services.server_ends import ServerEnds, Wanted
+from msrpconf.services.server_list import ServerList
 from msrpconf.visible import visible
 
 
@@ -68,11 +71,11 @@ class DispatcherService(Service):
     ) -> None:
         self.claims: RoomClaims | None = None
         """Set by `share`; None for the only dispatcher."""
+        self.server_list: ServerList | None = None
+        """Says which servers there are, where that may change; None where `servers` does."""
         self.tables = DispatchTables()
         self.links: dict[str, Link] = {}
         """Those that are up, by the name of the server."""
-        self.ends: list[ServerEnd] = []
-        """Our ends of the links to all servers, connected or not."""
         self.given_up = 0
         """Servers that have not come back within the grace time, so far."""
         self.own_name = name
@@ -80,8 +83,10 @@ class DispatcherService(Service):
         self._to_focus = to_focus
         self._grace = grace
         self._settings = settings or LinkSettings()
-        self.ends = [ServerEnd(self, reactor, address, tls) for address in servers]
+        self.server_ends = ServerEnds(self, reactor, tls)
+        self.server_ends.use([Wanted(address) for address in servers])
         self._away: dict[str, IDelayedCall] = {}
+        self._all_known = True
         self._unsettled: set[ChannelAddress] = {end.address for end in self.ends}
         self._settling: IDelayedCall | None = None
         self._farewells: dict[str, dict[tuple[str, str, str | None], DialogRecord]] = {}
@@ -103,8 +108,7 @@ class DispatcherService(Service):
         """Connect to all servers, and go on trying."""
         Service.startService(self)
         self._settling = self._reactor.callLater(self._grace, self._settled)
-        for end in self.ends:
-            end.start()
+        self.server_ends.start()
 
     @inlineCallbacks
     def stopService(self) -> Generator[Deferred[Any], Any, None]:
@@ -116,7 +120,33 @@ class DispatcherService(Service):
         self._away.clear()
         self._goodbyes.stop()
         self._publications.stop()
-        yield DeferredList([end.stop("the dispatcher ends") for end in self.ends])
+        yield self.server_ends.stop()
+
+    @property
+    def ends(self) -> list[ServerEnd]:
+        """Our ends of the links to all servers, connected or not."""
+        return self.server_ends.all
+
+    def use(self, wanted: Sequence[Wanted], all_known: bool = True) -> None:
+        """Connect to these servers from now on; others leave when their dialogs have ended.
+
+        `all_known` says whether there may be more that are not known yet.
+        """
+        before = {end.address for end in self.ends}
+        self.server_ends.use(wanted)
+        self._all_known = all_known
+        now = {end.address for end in self.ends}
+        self._unsettled = (self._unsettled | (now - before)) & now
+        self._settle_if_told()
+
+    def let_go(self, end: ServerEnd) -> None:
+        """A server has left: there will be no link to it."""
+        name = end.name
+        if name is None or (end.current is None and name in self.links):
+            return
+        self._stop_waiting_for(name)
+        self.links.pop(name, None)
+        self.tables.drop(name)
 
     def link(self, end: ServerEnd) -> Link:
         """A link for a new connection to a server."""
@@ -240,7 +270,10 @@ class DispatcherService(Service):
 
     def _synced(self, address: ChannelAddress) -> None:
         self._unsettled.discard(address)
-        if not self._unsettled:
+        self._settle_if_told()
+
+    def _settle_if_told(self) -> None:
+        if not self._unsettled and self._all_known:
             self._settled()
 
     def _settled(self) -> None:
@@ -267,11 +300,7 @@ class DispatcherService(Service):
         if request.method == "SYNC":
             return self._sync(link, entry, request)
         if request.method == "DRAIN":
-            entry.draining = request.headers.get("Draining") == "yes"
-            link.drained(entry.draining)
-            what = "drains: it gets no new rooms" if entry.draining else "takes new rooms again"
-            self.log.info("server {name} {what}", name=name, what=what)
-            return request.response(200)
+            return self._takes(link, entry, request)
         if request.method == "MOVE":
             if not self.moves_rooms:
                 return request.response(403, "This dispatcher moves no rooms")
@@ -286,6 +315,20 @@ class DispatcherService(Service):
         if request.method == "PUBLISH":
             return self._publications.publish(name, link, request)
         return self._to_focus(request)
+
+    def _takes(self, link: Link, entry: ServerEntry, request: Request) -> Response:
+        """A server says whether, and how many, rooms it takes."""
+        assert link.peer is not None
+        try:
+            link.peer = link.peer.taking(request.headers)
+        except ChannelSyntaxError as error:
+            return request.response(400, str(error))
+        if entry.draining != link.peer.draining:
+            drains = link.peer.draining
+            what = "drains: it gets no new rooms" if drains else "takes new rooms again"
+            self.log.info("server {name} {what}", name=entry.name, what=what)
+        entry.draining, entry.capacity = link.peer.draining, max(link.peer.capacity, 1)
+        return request.response(200)
 
     def _sync(self, link: Link, entry: ServerEntry, request: Request) -> Response:
         try:

@@ -27,7 +27,7 @@ from msrpconf.services.taking_over import take_over
 from msrpconf.services.telling import Telling, not_told
 
 DRAIN_CHECK = 1.0
-"""Seconds until dispatchers know that the server is draining."""
+"""Seconds until dispatchers know that the server is draining, or takes more or fewer rooms."""
 
 
 class DispatcherLinks(LinkServer):
@@ -56,7 +56,7 @@ class DispatcherLinks(LinkServer):
         self.telling = Telling(control, reactor, self.links.values)
         self._instance = secrets.token_hex(8)
         self.draining = Draining(control, reactor)
-        self._draining = False
+        self._takes = False, control.settings.max_rooms
         self._watch = LoopingCall(self.tell_draining)
         self._watch.clock = reactor
 
@@ -134,12 +134,13 @@ class DispatcherLinks(LinkServer):
         return kept.addCallback(answer)
 
     def tell_draining(self) -> None:
-        """Tell dispatchers whether new rooms may come here, if they know it differently."""
-        draining = self.control.registry.draining
-        if draining == self._draining:
+        """Tell dispatchers whether, and how many, new rooms may come here, if that has changed."""
+        hello = self.hello()
+        takes = hello.draining, hello.capacity
+        if takes == self._takes:
             return
-        self._draining = draining
-        headers = [("Draining", "yes" if draining else "no")]
+        self._takes = takes
+        headers = hello.takes
         for link in self.links.values():
             link.request(link_request("DRAIN", self.control.settings.name, headers)).addErrback(
                 not_told

@@ -136,6 +136,15 @@ class LinkServer(Service):
         self._open.add(link)
         return link
 
+    def rename(self, names: tuple[str, ...]) -> None:
+        """Have others connect; who may not any more is cut off."""
+        self._names = names
+        for name in names:
+            self.counters.setdefault(name, LinkCounters())
+        for name, link in list(self.links.items()):
+            if link.secure and name not in names:
+                link.close(f"{name} may not connect any more")
+
     def _asked(self, link: Link, request: Request) -> Response | Deferred[Response]:
         if link.peer is None:
             return request.response(403, "HELLO comes first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msrpconf.protocols.channel_address import ChannelAddress
 from msrpconf.protocols.channel_hello import DISPATCHER, SERVER, Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.channel_tls import ChannelTls
@@ -13,6 +12,7 @@ from msrpconf.visible import visible
 
 if TYPE_CHECKING:
     from msrpconf.services.dispatcher import DispatcherService
+    from msrpconf.services.server_ends import Wanted
 
 
 class ServerEnd(LinkClient):
@@ -22,16 +22,18 @@ class ServerEnd(LinkClient):
         self,
         dispatcher: DispatcherService,
         reactor: Any,
-        address: ChannelAddress,
+        wanted: Wanted,
         tls: ChannelTls | None,
     ) -> None:
-        super().__init__(reactor, address, tls)
+        super().__init__(reactor, wanted.address, tls)
+        self.wanted_as: Wanted | None = wanted
+        """How it counts; None for one that leaves."""
         self._dispatcher = dispatcher
 
     @property
     def wanted(self) -> bool:
         """Whether there is to be a link at all."""
-        return bool(self._dispatcher.running)
+        return bool(self._dispatcher.running) and self in self._dispatcher.ends
 
     def build(self) -> Link:
         """A link for a new connection."""
@@ -55,6 +57,7 @@ class ServerEnd(LinkClient):
         assert link.peer is not None
         before, self.name = self.name, link.peer.name
         self._dispatcher.link_up(link)
+        self._dispatcher.server_ends.rate(self)
         if before is not None and before != self.name:
             self._dispatcher.replaced(before)
 

@@ -33,8 +33,10 @@ from msrpconf.protocols.sip.sockets import bound_socket
 from msrpconf.services.apart import Apart, make_apart
 from msrpconf.services.collecting import Collector
 from msrpconf.services.compose import ConferenceService, make_service
+from msrpconf.services.management.parts import Reloaded, ReloadError
 from msrpconf.services.presence_apart import PresenceApart
 from msrpconf.services.supervisor import process_supervisor
+from msrpconf.storage.errors import DatabaseError
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
@@ -230,6 +232,27 @@ class ServerProcess(Service):
         """Twisted would have twistd die of the signal that it has handled, with that status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+
+    def _reload(self) -> None:
+        """SIGHUP: read the configuration again."""
+        reload: Callable[[], Deferred[Reloaded]] | None = getattr(self.conference, "reload", None)
+        if reload is None:
+            self.log.warn("SIGHUP: this process reads its configuration at the start: restart it")
+            return
+        reload().addCallbacks(self._reloaded, self._not_reloaded)
+
+    def _reloaded(self, found: Reloaded) -> None:
+        self.log.info(
+            "SIGHUP: changed {changed}; waiting for a restart: {restart}",
+            changed=", ".join(found.changed) or "nothing",
+            restart=", ".join(found.restart) or "nothing",
+        )
+
+    def _not_reloaded(self, failure: Failure) -> None:
+        failure.trap(ReloadError, DatabaseError)
+        for line in failure.getErrorMessage().split("\n"):
+            self.log.error("SIGHUP: nothing has changed: {why}", why=visible(line))
 
     def _signalled(self, number: int, _: object) -> None:
         # Whoever asks again does not want to wait.

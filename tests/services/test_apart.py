@@ -11,6 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from msrpconf.config import Config
 from msrpconf.services.apart import FocusApart, ServerApart, make_apart
+from msrpconf.services.apart_dispatcher import DispatcherApart
+from msrpconf.services.management.parts import Reloaded, ReloadError
 
 reactor: Any = import_module("twisted.internet.reactor")
 
@@ -71,7 +73,7 @@ class ApartTests(TestCase):
             f'[server]\nname = "east"\nlisten = ["tcp:127.0.0.1:0"]\ncontrol = "{path}"\n{DATABASE}'
             '[focus]\npresence = "sip:presence.example.com"\n[management]\nlisten = "127.0.0.1:0"\n'
         )
-        config = Config.parse(text, str(self.directory / "x.toml")).only("server", "management")
+        config = self.written(text).only("server", "management")
         config.check()
         service = make_apart(config, reactor)
         assert isinstance(service, ServerApart)
@@ -79,10 +81,61 @@ class ApartTests(TestCase):
         self.assertIsNotNone(service.documents)
         self.assertIs(service.server.control.channel, None)
         await service.startService()
+        self.addCleanup(service.stopService)
         self.assertIs(service.server.control.channel, service.links)
         self.assertIn(f"control {path}", service.listening)
         reloaded = await service.reload()
-        self.assertEqual(reloaded.static_rooms, 0)
+        self.assertEqual(reloaded, Reloaded(static_rooms=0))
+        more = '[server]\nmax_rooms = 7\ndispatchers = ["focus-2"]\nkeepalive = 9\n'
+        # What is of no concern to a server is not told.
+        others = "[conference]\nad_hoc = false\n[sip]\nmax_transactions = 5\n"
+        self.written(text.replace("[server]\n", more) + others)
+        reloaded = await service.reload()
+        live = {"server.max_rooms", "server.dispatchers", "conference.ad_hoc"}
+        self.assertEqual(set(reloaded.changed), live)
+        self.assertEqual(reloaded.restart, ("server.keepalive",))
+        self.assertEqual(service.links.hello().capacity, 7)
+        self.assertEqual(service.links._names, ("focus-2",))
+        self.assertFalse(service.server.control.settings.ad_hoc)
+        (self.directory / "x.toml").write_text(f"{text}[sip]\nmax_transactions = -1\n")
+        await self.assertFailure(service.reload(), ReloadError)
+        self.assertEqual(service.links.hello().capacity, 7)
+
+    def written(self, text: str) -> Config:
+        """The configuration of a file that has this."""
+        path = self.directory / "x.toml"
+        path.write_text(text)
+        return Config.load(path)
+
+    async def test_servers_of_a_focus_that_change(self) -> None:
+        text = FOCUS.format(sip="")
+        service = make_apart(self.written(text), reactor)
+        assert isinstance(service, FocusApart)
+        assert service.dispatcher is not None
+        await service.startService()
+        other = UNIX.replace("not", "nor")
+        self.written(text.replace(f'["{UNIX}"]', f'["{other}"]'))
+        reloaded = await service.reload()
+        self.assertEqual(reloaded.changed, ("dispatcher.servers",))
+        self.assertEqual([str(end.address) for end in service.dispatcher.ends], [other])
+        (self.directory / "x.toml").write_text("[focus]")
+        error = await self.assertFailure(service.reload(), ReloadError)
+        self.assertIn("[focus] alone runs no msrp-conference-server", str(error))
+        self.assertEqual([str(end.address) for end in service.dispatcher.ends], [other])
+        await service.stopService()
+
+    async def test_a_dispatcher_whose_servers_and_focuses_change(self) -> None:
+        listen = f"unix:/tmp/msrpconf-{id(self):x}.sock"
+        text = f'[dispatcher]\nlisten = "{listen}"\nservers = ["{UNIX}"]\n'
+        service = make_apart(self.written(text), reactor)
+        assert isinstance(service, DispatcherApart)
+        await service.startService()
+        self.assertIn(f"dispatcher {listen}", service.listening)
+        other = UNIX.replace("not", "nor")
+        self.written(f'{text.replace(UNIX, other)}focuses = ["f1"]\n')
+        reloaded = await service.reload()
+        self.assertEqual(set(reloaded.changed), {"dispatcher.servers", "dispatcher.focuses"})
+        self.assertEqual([str(end.address) for end in service.dispatcher.ends], [other])
         await service.stopService()
 
     def test_stopping_what_has_not_started(self) -> Deferred[None]:
