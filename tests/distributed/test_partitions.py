@@ -10,10 +10,11 @@ from collections.abc import Generator
 from typing import Any
 
 from twisted.internet.defer import gatherResults, inlineCallbacks
+from twisted.internet.task import deferLater
 
 from msrpconf.client import JoinError
 from msrpconf.protocols.sip.flow import Address
-from tests.distributed.support import HostsTestCase, Story
+from tests.distributed.support import HostsTestCase, Story, reactor
 from tests.distributed.test_moving import MovingTestCase
 from tests.storage.support import new_schema
 
@@ -112,6 +113,41 @@ class LongCutMovesTests(MovingTestCase, HostsTestCase):
         self.assertEqual(self.byes("alice") + self.byes("bob"), [])
         for each in (self.focus, *self.servers.values()):
             self.assertNotIn("Traceback", each.output)
+
+
+class OneOfTwoFocusesTests(HostsTestCase):
+    """Of two focuses that share a database, one has lost a server that the other has."""
+
+    grace = 1.0
+
+    @inlineCallbacks
+    def test_nothing_ends(self) -> Story:
+        database = '[database]\nurl = "sqlite:///shared.sqlite"\n'
+        yield self.start_apart("east")
+        yield self.start_apart("west")
+        yield self.start_focus("focus-2", database)
+        other = self.via
+        yield self.start_focus("focus-1", database)
+        alice = yield self.join("alice")
+        bob = yield self.join("bob")
+        home = yield self.home()
+        self.hosts.cut("focus-1", home)
+        yield self.focus.shows(rf"server {home} at \S+ lost: it has said nothing")
+        # Longer than the grace time, and than the other's beats take to be missed.
+        begun = reactor.seconds()
+        while reactor.seconds() < begun + 5.0:
+            yield self.talk(alice, bob)
+            yield deferLater(reactor, 0.5)
+        with self.assertRaises(JoinError) as refused:
+            yield self.join("carol")
+        self.assertEqual(refused.exception.status, 503)
+        carol = yield self.join("carol", via=other)
+        yield self.talk(alice, bob, carol)
+        self.hosts.heal("focus-1", home)
+        yield self.focus.shows(rf"(?s)server {home} at \S+ lost.*server {home} has 1 rooms")
+        dave = yield self.join("dave")
+        yield self.talk(alice, bob, carol, dave)
+        self.assertEqual(self.byes("alice") + self.byes("bob"), [])
 
 
 class TwoFocusesTests(HostsTestCase):
