@@ -139,6 +139,10 @@ class ProcessCase(TestCase):
         """Starts a Python program that is in a file; `by` as for `start`."""
         return self._spawn(path.name, str(path), *arguments, by=by)
 
+    def start_module(self, name: str, *arguments: str) -> Program:
+        """Starts a Python program that is a module."""
+        return self._spawn(name, "-m", name, *arguments)
+
     def _spawn(
         self, name: str, *arguments: str, terminal: bool = False, by: Sequence[str] = ()
     ) -> Program:

@@ -185,15 +185,17 @@ class Soak:
 @click.option("--seconds", default=600.0, help="How long parts are killed.")
 @click.option("--seed", default=0, help="What the kills are drawn by; 0 for another each time.")
 @click.option("--move", is_flag=True, help='With on_server_loss = "move".')
-def main(seconds: float, seed: int, move: bool) -> None:
+@click.option("--directory", type=click.Path(path_type=Path), help="Where files are, and stay.")
+def main(seconds: float, seed: int, move: bool, directory: Path | None) -> None:
     """Have people talk while parts are killed, and say what became of each message."""
     seed = seed or 1 + secrets.randbelow(1_000_000)
     tell(f"seed {seed}, {seconds:g} s")
-    directory = Path(mkdtemp(prefix="msrpconf-soak-"))
+    where = directory or Path(mkdtemp(prefix="msrpconf-soak-"))
+    where.mkdir(exist_ok=True)
 
     @inlineCallbacks
     def run(reactor: Any) -> Generator[Deferred[Any], Any, None]:
-        soak = Soak(reactor, directory, seconds, seed, move)
+        soak = Soak(reactor, where.resolve(), seconds, seed, move)
         verdict = yield soak.run()
         for line in soak.report(verdict):
             tell(line)
@@ -202,7 +204,8 @@ def main(seconds: float, seed: int, move: bool) -> None:
                 f"again: python -m tests.soak --seconds {seconds:g} --seed {seed}{' --move' * move}"
             )
             raise SystemExit(1)
-        rmtree(directory)
+        if directory is None:
+            rmtree(where)
 
     react(run)
 

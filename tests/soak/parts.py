@@ -21,6 +21,9 @@ GRACE = 3.0
 STARTS = 120.0
 """Seconds that a part may take to start, on a busy machine or while the database is away."""
 
+_WITH_US = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
+"""What begins a command that is to end when we do, however that is."""
+
 _RELAY = ROOT / "tests" / "distributed" / "relay.py"
 
 
@@ -48,7 +51,7 @@ class Part:
         while True:
             self.program = Program(self.name, self._reactor)
             environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"}
-            command = [sys.executable, *self._command]
+            command = [*_WITH_US, sys.executable, *self._command]
             self._reactor.spawnProcess(
                 self.program, command[0], command, environment, str(self._directory)
             )
