@@ -313,8 +313,11 @@ class SocketTests(TestCase):
 
     @inlineCallbacks
     def test_a_client_that_cannot_be_connected_to(self) -> Generator[Deferred[Any], Any, None]:
-        """It is in the log, and the participant's MSRP timer ends the wait."""
-        service = self.start(settings=evolve(ServerSettings(), msrp_timeout=0.2))
+        """It is in the log, and the participant's MSRP timer ends the wait.
+
+        The refusal comes after 0.3 s, when Twisted would have tried another address.
+        """
+        service = self.start(settings=evolve(ServerSettings(), msrp_timeout=2.0))
         closed = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         port = closed.getHost().port
         yield closed.stopListening()
