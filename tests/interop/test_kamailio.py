@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Generator
 from typing import Any
@@ -14,8 +15,8 @@ from msrpconf.client import Invited, JoinError, UserAgent
 from msrpconf.client.referring import ReferError
 from msrpconf.client.registration import RegisterError
 from msrpconf.protocols.sip.flow import Address
-from tests.interop.kamailio import ROOM, USERS, KamailioCase, password_of
-from tests.interop.proxy import FOCUS, PROXY, find_kamailio
+from tests.interop.kamailio import ROOM, SETTINGS, USERS, KamailioCase, password_of
+from tests.interop.proxy import EXAMPLE, FOCUS, PROXY, find_kamailio
 from tests.interop.test_sipp import answer_late
 from tests.interop.watching import Watcher
 from tests.scenarios.embedded import joined, when_logged
@@ -36,6 +37,28 @@ class MissingTests(SynchronousTestCase):
     def test_where_all_is_checked_that_is_a_failure(self) -> None:
         os.environ["CI"] = "true"
         self.assertRaises(AssertionError, find_kamailio)
+
+
+class SettingsTests(SynchronousTestCase):
+    """`settings.cfg` has what the other files use, and no more."""
+
+    def test_each_token_has_a_value(self) -> None:
+        settings = (EXAMPLE / "settings.cfg").read_text("utf-8")
+        given = re.findall(r'^#!substdef "!(\w+)!', settings, re.MULTILINE)
+        used = set()
+        for name in ("kamailio.cfg", "relay.cfg"):
+            used |= set(re.findall(r"\bMY_\w+\b", (EXAMPLE / name).read_text("utf-8")))
+        self.assertEqual(set(given), used)
+        self.assertEqual(len(given), len(used))
+        # What is here instead of it has the same, but for the relay's.
+        ours = re.findall(r'^#!substdef "!(\w+)!', SETTINGS, re.MULTILINE)
+        self.assertEqual({*ours, "MY_RELAY"}, used)
+
+    def test_what_can_be_switched_on(self) -> None:
+        settings = (EXAMPLE / "settings.cfg").read_text("utf-8")
+        switches = set(re.findall(r"^##!define (\w+)$", settings, re.MULTILINE))
+        text = (EXAMPLE / "kamailio.cfg").read_text("utf-8")
+        self.assertEqual(switches, set(re.findall(r"^#!ifdef (\w+)$", text, re.MULTILINE)))
 
 
 class TalkCase(KamailioCase):
