@@ -49,6 +49,10 @@ class Failover:
         """The order to try them in."""
         return sorted(addresses, key=lambda address: self._avoided.get(address) is not None)
 
+    def avoid(self, address: Address) -> None:
+        """Try `address` last for a while: it did not serve."""
+        self._avoided.put(address, True)
+
     @inlineCallbacks
     def send(
         self,
@@ -69,5 +73,5 @@ class Failover:
             response = outcome.response
             if outcome.served:
                 break
-            self._avoided.put(address, True)
+            self.avoid(address)
         return response

@@ -14,6 +14,7 @@ from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.locate import LocateError
 from msrpconf.protocols.sip.message import Headers, Request, Response
 from msrpconf.protocols.sip.outgoing import for_request_line, may_take, next_hop
+from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.transaction import TransactionLayer
 from msrpconf.protocols.sip.uri import URI
 
@@ -108,7 +109,14 @@ class RequestSender:
             yield self._layer.send_ack(ack, flow.peer, flow)
             return
         addresses = yield self._locate(next_hop(ack))
-        yield self._layer.send_ack(ack, addresses[0])
+        *others, last = self._failover.order(addresses)
+        for address in others:
+            try:
+                yield self._layer.send_ack(ack, address)
+                return
+            except TransportError:
+                self._failover.avoid(address)
+        yield self._layer.send_ack(ack, last)
 
 
 def _ack_for(invite: Request, response: Response) -> Request:

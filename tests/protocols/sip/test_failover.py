@@ -98,6 +98,15 @@ class FailoverTests(SendingTestCase):
             self.assertEqual(self.sent_to, [expected])
             self.answer(200)
 
+    def test_an_ack_goes_where_it_can(self) -> None:
+        self.wire.dead |= {FIRST, SECOND}
+        self.successResultOf(self.sender.send_ack(dialog().ack(1)))
+        self.assertEqual(self.sent_to, [THIRD])
+        # Those are known now not to serve.
+        self.wire.dead.clear()
+        self.send(bye())
+        self.assertEqual(self.sent_to, [THIRD, THIRD])
+
     def test_where_all_have_failed_they_are_tried_again(self) -> None:
         for _ in range(2):
             self.wire.requests.clear()

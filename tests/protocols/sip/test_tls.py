@@ -124,6 +124,15 @@ class ConnectingTests(SipTlsTestCase):
         _, address = await self.server()
         await self.client().layer.send_request(outgoing(), address)
 
+    async def test_over_ipv6(self) -> None:
+        tls = self.tls(self.issue("::1"))
+        server, address = await self.listening("tls:[::1]:0", tls=tls)
+        flow = await self.client().layer.send_request(outgoing(), address)
+        self.assertEqual(flow.remote, address.endpoint)
+        request, came_by = await server.next_request()
+        self.assertEqual(came_by.remote[0], "::1")
+        self.assertEqual(request.top_via.transport, "TLS")
+
     async def test_for_sip_alone(self) -> None:
         # RFC 5924: a certificate need not be for web servers.
         _, address = await self.server(self.issue("example.com", usages=(SIP_DOMAIN,)))
