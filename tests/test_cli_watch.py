@@ -106,6 +106,34 @@ class ProgramTests(ProcessCase):
         self.assertEqual(told[3]["user"]["devices"][0]["how"], "departed")
 
     @inlineCallbacks
+    def test_who_watches(self) -> Generator[Deferred[Any], Any, None]:
+        server, room = yield self.start_server(settings=f"{PRESENCE}winfo_interval = 0.1\n")
+        alice = self.start("msrpconf", "chat", room, "--as", "alice")
+        yield server.shows("joined: sip:alice")
+        yield server.shows("watching: sip:alice@127.0.0.1, conference of")
+        bob = self.start("msrpconf", "watch", room, "--as", "bob", "--watchers")
+        status = yield bob.ends()
+        self.assertEqual(status, 1)
+        self.assertRegex(bob.errors, rf"\AError: {room}: 403 ")
+        owner = self.start("msrpconf", "watch", room, "--as", "alice", "--watchers")
+        program = self.start("msrpconf", "watch", room, "--as", "alice", "--watchers", "--json")
+        yield owner.shows(r"\d alice@127\.0\.0\.1 watches\n")
+        yield program.shows(r'"event": "watcher".*"status": "active"')
+        dave = self.start("msrpconf", "watch", room, "--as", "dave", "--name", "Dave")
+        yield dave.shows("1 here")
+        yield owner.shows(r"\d Dave <dave@127\.0\.0\.1> watches\n")
+        dave.signals("INT")
+        yield dave.ends()
+        yield owner.shows(r"\d Dave <dave@127\.0\.0\.1> watches no more \(timeout\)\n")
+        alice.closes_input()
+        status = yield owner.ends()
+        self.assertEqual((status, owner.errors), (0, ""))
+        status = yield program.ends()
+        self.assertEqual((status, program.errors), (0, ""))
+        last = json.loads(program.output.splitlines()[-1])
+        self.assertEqual((last["event"], last["status"]), ("unwatched", 410))
+
+    @inlineCallbacks
     def test_who_may_not(self) -> Generator[Deferred[Any], Any, None]:
         for settings_, why in (
             (PRESENCE, r"404 There is no such room"),

@@ -9,6 +9,7 @@ from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import ReferError
 from msrpconf.client.room_events import Happening, RoomEvent
 from msrpconf.client.roster import Roster
+from msrpconf.client.watchers import WatchersEvent, WatchersWatch
 from msrpconf.client.watching import Watch, WatchError, WatchState
 from msrpconf.protocols.msrp.sending import SendError
 
@@ -28,5 +29,7 @@ __all__ = [
     "Watch",
     "WatchError",
     "WatchState",
+    "WatchersEvent",
+    "WatchersWatch",
     "safe_name",
 ]

@@ -34,7 +34,8 @@ from msrpconf.client.invited import Invitations, OnInvited
 from msrpconf.client.registration import Registration
 from msrpconf.client.sip_end import SipEnd
 from msrpconf.client.subscription import Subscription
-from msrpconf.client.watching import OnEvents, Watch, WatchError
+from msrpconf.client.watchers import OnWatchers, WatchersWatch
+from msrpconf.client.watching import Following, OnEvents, Watch, WatchError
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.connecting import MsrpConnectError, MsrpConnector
 from msrpconf.protocols.msrp.connection import MsrpFactory, session_id
@@ -111,7 +112,7 @@ class UserAgent:
         self._listen = None if listen is None else Address.parse(listen)
         self.on_invited = on_invited
         self._invitations = Invitations(self)
-        self.watches: set[Watch] = set()
+        self.watches: set[Following[Any]] = set()
         self.subscriptions: dict[str, Subscription] = {}
         self._calls: set[Call] = set()
         self._registration: Registration | None = None
@@ -243,15 +244,31 @@ class UserAgent:
         happens. `via` is where the room is reached, instead of what its URI says. Fails with
         `WatchError`, whose reason says what is in the way.
         """
-        try:
-            uri = room_uri(room)
-        except JoinError as error:
-            raise WatchError(error.status, error.reason) from None
+        watch = Watch(self, self._watched_room(room), via, on_events)
         yield self.start()
-        watch = Watch(self, uri, via, on_events)
         watch.begin()
         yield watch.begun
         return watch
+
+    @inlineCallbacks
+    def watch_watchers(
+        self, room: str, *, on_events: OnWatchers | None = None, via: Address | None = None
+    ) -> Generator[Deferred[Any], Any, WatchersWatch]:
+        """Be told who watches one's own room at the URI `room`, and who asks to (RFC 3857).
+
+        Begins, ends and fails as `watch` does: with 403 for who is no owner.
+        """
+        watch = WatchersWatch(self, self._watched_room(room), via, on_events)
+        yield self.start()
+        watch.begin()
+        yield watch.begun
+        return watch
+
+    def _watched_room(self, room: str) -> SipURI:
+        try:
+            return room_uri(room)
+        except JoinError as error:
+            raise WatchError(error.status, error.reason) from None
 
     @inlineCallbacks
     def call(

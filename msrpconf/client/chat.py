@@ -234,7 +234,7 @@ class Chat:
         return self.watching
 
     def _happened(self, watch: Watch, events: list[RoomEvent]) -> None:
-        if watch.error is not None and watch.error.status == 410:
+        if watch.error is not None and watch.error.status == 410 and not self.ended:
             # While we are in it, the room is at another server, which tells of it anew.
             self._rewatch = self._agent.clock.callLater(REWATCH, self._watch_again)
         if self.listener.on_events is not None:

@@ -1,11 +1,11 @@
-"""One subscription of ours to the event package ``conference``: its dialog (RFC 6665 §4.1).
+"""One subscription of ours to an event package of a room: its dialog (RFC 6665 §4.1).
 
     asking --2xx, NOTIFY--> told --SUBSCRIBE in time--> told ...
        |                     |
        v                     v
       over <----------------over: refused, terminated, silent, unsubscribed
 
-What the NOTIFYs tell, and whether another subscription follows, is `Watch`'s.
+What the NOTIFYs tell, and whether another subscription follows, is for `client.watching`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from msrpconf.client.timers import Timers
-from msrpconf.protocols.conference_info import CONFERENCE_INFO
 from msrpconf.protocols.sip.dialog import Dialog, OutOfOrder
 from msrpconf.protocols.sip.errors import SipSyntaxError
 from msrpconf.protocols.sip.flow import Address, Flow
@@ -32,8 +31,6 @@ from msrpconf.protocols.sip.sender import TransportError
 from msrpconf.protocols.sip.transaction import ServerTransaction, new_call_id, new_tag
 from msrpconf.protocols.sip.uri import SipURI, parse_uri
 from msrpconf.protocols.xml import XmlError
-
-PACKAGE = "conference"
 
 EXPIRES = 3600
 """Seconds that a subscription is asked for; it is refreshed before they are over."""
@@ -101,6 +98,7 @@ Raises `XmlError` for a document that cannot be read.
 class Subscription:
     """A subscription to the room at the URI `room`, which is reached at `via`, if that is given.
 
+    It is to the event package `package`, whose documents have the media type `accept`.
     `on_notify` is told of what comes, `on_over` once that it is over, unless it was stopped.
     """
 
@@ -111,6 +109,8 @@ class Subscription:
         agent: Subscriber,
         room: SipURI,
         via: Address | None,
+        package: str,
+        accept: str,
         on_notify: OnNotify,
         on_over: Callable[[Over], None],
     ) -> None:
@@ -119,6 +119,7 @@ class Subscription:
         self._agent = agent
         self._room = room
         self._via = via
+        self._package, self._accept = package, accept
         self._on_notify, self._on_over = on_notify, on_over
         self._dialog: Dialog | None = None
         self._flow: Flow | None = None
@@ -207,8 +208,8 @@ class Subscription:
     def _headers(self, expires: int) -> tuple[tuple[str, str], ...]:
         return (
             ("Contact", self._contact),
-            ("Event", PACKAGE),
-            ("Accept", CONFERENCE_INFO),
+            ("Event", self._package),
+            ("Accept", self._accept),
             ("Expires", str(expires)),
         )
 
@@ -278,12 +279,12 @@ class Subscription:
             return
         try:
             event = request.event
-            if event is None or event.value.lower() != PACKAGE:
-                transaction.answer(489, headers=(("Allow-Events", PACKAGE),))
+            if event is None or event.value.lower() != self._package:
+                transaction.answer(489, headers=(("Allow-Events", self._package),))
                 return
             content_type = request.content_type
-            if request.body and (content_type is None or content_type.essence != CONFERENCE_INFO):
-                transaction.answer(415, headers=(("Accept", CONFERENCE_INFO),))
+            if request.body and (content_type is None or content_type.essence != self._accept):
+                transaction.answer(415, headers=(("Accept", self._accept),))
                 return
             state = Parameterized.parse(request.headers.get("Subscription-State") or "")
             dialog = self._accepted(request)

@@ -18,6 +18,7 @@ from msrpconf.client import Chat, JoinError, UserAgent, Watch, WatchError
 from msrpconf.client.invited import OnInvited
 from msrpconf.client.registration import RegisterError
 from msrpconf.client.sip_end import proxy_uri
+from msrpconf.client.watchers import OnWatchers, WatchersWatch
 from msrpconf.client.watching import OnEvents
 from msrpconf.programs import program
 from msrpconf.protocols.sip.dns import NameServers
@@ -228,6 +229,15 @@ class Visitor:
         assert self._agent is not None
         watching = self._agent.watch(self.room, via=addresses[0], on_events=on_events)
         watch: Watch = yield self._answered(watching, self.room, addresses)
+        return watch
+
+    @inlineCallbacks
+    def watch_watchers(self, on_events: OnWatchers) -> Generator[Deferred[Any], Any, WatchersWatch]:
+        """See `UserAgent.watch_watchers`."""
+        addresses = yield self._begin()
+        assert self._agent is not None
+        watching = self._agent.watch_watchers(self.room, via=addresses[0], on_events=on_events)
+        watch: WatchersWatch = yield self._answered(watching, self.room, addresses)
         return watch
 
     @inlineCallbacks

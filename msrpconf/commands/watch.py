@@ -11,19 +11,25 @@ from typing import Any
 import click
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from msrpconf.client import Happening, RoomEvent, Watch, WatchState
+from msrpconf.client import Happening, RoomEvent, Watch, WatchersEvent, WatchersWatch, WatchState
 from msrpconf.client.consoles import silence
+from msrpconf.client.message import Person
 from msrpconf.client.roster_view import RosterView
+from msrpconf.client.watching import Following
 from msrpconf.commands.running import run
 from msrpconf.commands.visiting import Visit, Visitor, watch_options
 from msrpconf.protocols.conference_info import Endpoint, Execution, User, date_time
+from msrpconf.protocols.watcher_info import Watcher
 from msrpconf.visible import visible, visible_lines
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option(
+    "--watchers", is_flag=True, help="Print who watches your room instead, and who asks to."
+)
 @watch_options
-def watch(as_json: bool, **options: Any) -> None:
+def watch(as_json: bool, watchers: bool, **options: Any) -> None:
     """Print what happens in the room at the address ROOM, without being in it.
 
     First who is in it; then who comes and goes, is invited, is muted, and whether
@@ -31,23 +37,36 @@ def watch(as_json: bool, **options: Any) -> None:
     exit status 0, and with 1 and the reason if you may not watch, or not any more.
     """
     visit = Visit.of(**options)
-    run(lambda reactor: follow(reactor, visit, as_json_line if as_json else Lines(visit)))
+    if watchers:
+        show = watcher_json if as_json else WatcherLines()
+        run(lambda reactor: follow(reactor, visit, show, Visitor.watch_watchers))
+    else:
+        lines = as_json_line if as_json else Lines(visit)
+        run(lambda reactor: follow(reactor, visit, lines, Visitor.watch))
 
 
 ENDED = 410
 """The status of a `WatchError` that says that there is nothing to watch any more."""
 
-Show = Callable[[Watch, RoomEvent], str]
-"""An event as it is printed; an empty text for what is not."""
+Show = Callable[[Any, Any], str]
+"""An event of a `Watch` or a `WatchersWatch` as it is printed; an empty text for what is not."""
 
 
 @inlineCallbacks
-def follow(reactor: Any, visit: Visit, show: Show) -> Generator[Deferred[Any], Any, None]:
-    """Watches a room until it ends. Fails with a `ClickException` if it may not be watched."""
+def follow(
+    reactor: Any,
+    visit: Visit,
+    show: Show,
+    begin: Callable[..., Deferred[Any]],
+) -> Generator[Deferred[Any], Any, None]:
+    """Watches a room until it ends, as `begin` does, a method of `Visitor`.
+
+    Fails with a `ClickException` if it may not be watched.
+    """
     visitor = Visitor(reactor, visit, lambda text: print(text, file=sys.stderr, flush=True))
     over: Deferred[None] = Deferred()
 
-    def happened(watch: Watch, events: list[RoomEvent]) -> None:
+    def happened(watch: Following[Any], events: list[Any]) -> None:
         for event in events:
             if not over.called and not _printed(show(watch, event)):
                 # Nobody reads that any more.
@@ -56,7 +75,7 @@ def follow(reactor: Any, visit: Visit, show: Show) -> Generator[Deferred[Any], A
             over.callback(None)
 
     try:
-        watch: Watch = yield visitor.watch(happened)
+        watch: Following[Any] = yield begin(visitor, happened)
         if watch.state is WatchState.PENDING:
             print("an owner of the room has yet to allow that", file=sys.stderr, flush=True)
         yield over
@@ -100,14 +119,75 @@ class Lines:
         return self._line(text) if text else ""
 
     def _line(self, text: str) -> str:
-        return f"{self._now():%H:%M:%S} " + "\n         ".join(visible_lines(text))
+        return _timed(self._now(), text)
+
+
+class WatcherLines:
+    """Who watches, as people read it."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+        self._now = now
+
+    def __call__(self, watch: WatchersWatch, event: WatchersEvent) -> str:
+        if event.reason is not None:
+            return ""
+        told = [f"{_called(each)} {_IS[each.status]}{_why(each)}" for each in event.watchers]
+        if not told and not watch.list.watchers:
+            told = ["nobody watches the room"]
+        return _timed(self._now(), "\n".join(told)) if told else ""
+
+
+_IS = {
+    "pending": "asks to watch",
+    "active": "watches",
+    "waiting": "has asked to watch, and waits for an answer",
+    "terminated": "watches no more",
+}
+
+
+def _called(watcher: Watcher) -> str:
+    return str(Person(watcher.uri, watcher.display_name))
+
+
+def _why(watcher: Watcher) -> str:
+    return f" ({watcher.event})" if watcher.status == "terminated" and watcher.event else ""
+
+
+def _timed(now: datetime, text: str) -> str:
+    return f"{now:%H:%M:%S} " + "\n         ".join(visible_lines(text))
+
+
+def watcher_json(watch: WatchersWatch, event: WatchersEvent) -> str:
+    """What is told of watchers, as JSON objects: a line for each."""
+    head = {"time": _time(), "room": str(watch.room.aor)}
+    if event.reason is not None:
+        status = None if watch.error is None else watch.error.status
+        told = {"event": "unwatched", **_known(status=status), "reason": event.reason}
+        return json.dumps({**head, **told})
+    lines = (
+        {
+            **head,
+            "event": "watcher",
+            "id": each.id,
+            "uri": each.uri,
+            "status": each.status,
+            **_known(
+                name=each.display_name,
+                because=each.event or None,
+                since_seconds=each.duration,
+                expires_seconds=each.expiration,
+            ),
+        }
+        for each in event.watchers
+    )
+    return "\n".join(map(json.dumps, lines))
 
 
 def as_json_line(watch: Watch, event: RoomEvent) -> str:
     """An event as a JSON object on one line, in which is what is known."""
     roster = watch.roster
     told: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": _time(),
         "room": str(watch.room.aor),
         "event": event.what.value,
     }
@@ -130,6 +210,10 @@ def as_json_line(watch: Watch, event: RoomEvent) -> str:
     told |= _known(by=event.by, how=event.how, reason=event.reason, text=event.text)
     # What is no ASCII is escaped: it is fit for any terminal and log.
     return json.dumps(told)
+
+
+def _time() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _user(user: User) -> dict[str, Any]:
