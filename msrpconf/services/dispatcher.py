@@ -266,6 +266,10 @@ class DispatcherService(Service):
         else:
             self._goodbyes.say(lost)
 
+    def handed_over(self, name: str, room: str) -> None:
+        """A room of a server that lives goes on at another."""
+        self._publications.room_handed_over(name, room)
+
     # What is known after the start.
 
     def _synced(self, address: ChannelAddress) -> None:

@@ -137,6 +137,8 @@ class Moves:
 
         left = await self._transfer(origin.name, room, changes, still, not_yet)
         not_yet(left)
+        if len(left) < len(changes.dialogs):
+            self._dispatcher.handed_over(origin.name, room)
         taken = [list(each.id) for each in changes.dialogs if each.id in origin.buried]
         body = json.dumps({"taken": taken}).encode("ascii")
         return request.response(200, body=body)

@@ -21,6 +21,7 @@ from twisted.internet.defer import (
     DeferredSemaphore,
     inlineCallbacks,
     maybeDeferred,
+    succeed,
 )
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -85,11 +86,15 @@ class Publications:
         self._budget = LineBudget(clock)
         self._sending = DeferredSemaphore(AT_ONCE)
         self._moving: dict[str, tuple[str, _Published]] = {}
+        self._handed_over: dict[str, set[str]] = {}
         self._timers: set[IDelayedCall] = set()
         self._under_way: dict[Deferred[Any], None] = {}
 
     def publish(self, server: str, link: object, request: Request) -> Deferred[Response]:
         """Pass on what a server publishes."""
+        key = request.uri.key
+        if key in self._handed_over.get(server, ()):
+            return succeed(self._of_the_past(server, request))
         moved = None
         if request.body and "SIP-If-Match" not in request.headers:
             moved = self._moving.pop(request.uri.key, None)
@@ -101,6 +106,15 @@ class Publications:
             answer = self._ask(adopting).addCallback(self._adopted, request)
         return answer.addCallback(self._answered, server, link, request)
 
+    def _of_the_past(self, server: str, request: Request) -> Response:
+        """The answer to a server that publishes that people leave a room for its new place."""
+        if request.expires == 0:
+            self._handed_over[server].discard(request.uri.key)
+        etag = request.headers.get("SIP-If-Match") or new_tag()
+        expires = 3600 if request.expires is None else request.expires
+        headers = (("SIP-ETag", etag), ("Expires", str(expires)))
+        return request.response(200, headers=headers)
+
     def _adopted(self, answer: Response, request: Request) -> Response | Deferred[Response]:
         """The agent has what the lost server published, or it has to be published anew."""
         return self._ask(request) if answer.status == 412 else answer
@@ -110,7 +124,15 @@ class Publications:
 
         If its rooms are `moving`, that is so only if they do not go on elsewhere.
         """
+        self._handed_over.pop(server, None)
         self._lost(server, self._published.pop(server, {}), moving)
+
+    def room_handed_over(self, server: str, room: str) -> None:
+        """A room of a server that lives goes on at another: watchers are not to notice it."""
+        published = self._published.get(server, {}).pop(room, None)
+        if published is not None:
+            self._handed_over.setdefault(server, set()).add(room)
+            self._lost(server, {room: published}, True)
 
     def rooms_lost(self, server: str, rooms: Collection[str], link: object, moving: bool) -> None:
         """A server has come back by `link` without these rooms, which are given by their keys.
@@ -146,6 +168,7 @@ class Publications:
             timer.cancel()
         self._timers.clear()
         self._moving.clear()
+        self._handed_over.clear()
         # Those that wait first: else each that ends would let the next one begin.
         for each in reversed(list(self._under_way)):
             each.cancel()

@@ -9,6 +9,7 @@ from msrpconf.conference.publishing import Publisher
 from msrpconf.conference.states import Change, ConferenceInfo
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.services import publications
+from msrpconf.services.handing_over import HandingOver
 from tests.documents import read, users
 from tests.services.test_dispatching import GRACE, ROOM, DispatchTestCase, Server
 from tests.services.test_moving import PEOPLE, MovingTestCase
@@ -205,6 +206,7 @@ class GoingOnTests(MovingTestCase):
         self.states = PublishedStates(self.clock)
         self.addCleanup(self.states.stop)
         self.answered: list[int] = []
+        self.passed: list[Request] = []
         self.seen: list[list[str]] = []
         for server in self.servers.values():
             control = server.control
@@ -223,6 +225,7 @@ class GoingOnTests(MovingTestCase):
     def to_focus(self, request: Request) -> Response | Deferred[Response]:
         if request.method != "PUBLISH":
             return super().to_focus(request)
+        self.passed.append(request)
         answer = self.states.handle(request)
         self.answered.append(answer.status)
         return answer
@@ -245,6 +248,26 @@ class GoingOnTests(MovingTestCase):
         self.assertIsNone(self.states.kept(ROOM, self.lost))
         self.assertIsNotNone(self.states.kept(ROOM, self.other))
         self.assertEqual(self.dispatcher._publications._moving, {})
+
+    def test_nor_where_a_server_stops(self) -> None:
+        everybody = [f"sip:{name}@example.com" for name in PEOPLE]
+        server = self.servers[self.lost]
+        self.passed.clear()
+        went = HandingOver(server.control, server.links, self.clock).run()
+        self.turn()
+        self.seconds(publications.MOVING + 1)
+        self.assertEqual(self.successResultOf(went), 3)
+        self.assertEqual(server.registry.rooms, {})
+        self.assertEqual(self.people(), everybody)
+        for people in self.seen:
+            self.assertEqual(people, everybody)
+        self.assertEqual(set(self.answered), {200})
+        self.assertEqual(self.dispatcher._publications._handed_over[self.lost], set())
+        # Also an agent that makes one document of none sees no end, and nobody leave.
+        self.assertTrue(self.passed)
+        for request in self.passed:
+            self.assertNotEqual(request.expires, 0)
+            self.assertIn(b"<user-count>3</user-count>", request.body)
 
     def test_the_agent_has_forgotten(self) -> None:
         self.states.stop()
