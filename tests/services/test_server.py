@@ -329,7 +329,8 @@ class SocketTests(TestCase):
             if "no MSRP connection" in line:
                 said.callback(line)
             elif line.startswith("dropped: "):
-                left.callback(line)
+                # The BYE follows what is said of it.
+                reactor.callLater(0, left.callback, line)
 
         observer: Any = look
         globalLogPublisher.addObserver(observer)
