@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.client import Invited, JoinError, UserAgent
 from msrpconf.protocols.sip.flow import Address
+from msrpconf.protocols.sip.message import Response
 from tests.interop.kamailio import ROOM, USERS, KamailioCase
 from tests.interop.proxy import PROXY
 from tests.scenarios.embedded import joined
@@ -35,11 +36,12 @@ class NatTests(KamailioCase):
 
     @inlineCallbacks
     def removed(self, transport: str) -> Story:
-        """Bob gets the BYE that removes him."""
+        """Bob gets the BYE that removes him, also after an answer with his Contact."""
         alice, _ = yield self.enter("alice")
         bob = self.agent("bob", transport, kind=BehindNat)
         yield bob.register()
         _, bob_hears = yield joined(bob, ROOM)
+        yield self.asked_whether_there(f"sip:bob@{USERS}")
         yield alice.remove(f"sip:bob@{USERS}")
         self.assertIn("Removed by alice", (yield bob_hears.ended))
         (bye,) = self.went("BYE")
@@ -51,6 +53,21 @@ class NatTests(KamailioCase):
             str(bye.uri), r"^sip:bob@10\.99\.99\.99:5099.*;alias=127\.0\.0\.1~\d+~[12]$"
         )
         yield alice.leave()
+
+    @inlineCallbacks
+    def asked_whether_there(self, user: str) -> Story:
+        """Half the time of the session timer is over (RFC 4028)."""
+        (participant,) = (
+            each for each in self.service.registry.participants() if each.identity.key == user
+        )
+        timer = participant.session_timer
+        assert timer is not None and timer.call is not None
+        timer.call.reset(0)
+        answer = yield self.when(
+            lambda each: isinstance(each, Response) and each.cseq.method == "UPDATE"
+        )
+        self.assertEqual(answer.status, 200)
+        self.assertIn(";alias=127.0.0.1~", str(answer.contacts[0].uri))
 
     def test_removed_over_udp(self) -> Any:
         return self.removed("udp")
