@@ -9,6 +9,7 @@ from attrs import frozen
 from msrpconf import config_values as values
 from msrpconf.config_key import key
 from msrpconf.config_values import UnexpectedValue
+from msrpconf.protocols.sip.uri import SipURI
 
 SHORTEST_INTERVAL = 0.1
 """Seconds: what is less is no interval, and numbers of NOTIFYs would not last for a restart."""
@@ -26,6 +27,7 @@ class PresenceConfig:
     """`[presence]`: who is told of what happens in rooms, and how often.
 
     - `name`: what a presence agent by itself is called in the database.
+    - `focus`: where one by itself sends what users publish of rooms; None for nowhere.
     - `interval`: seconds from one NOTIFY of a subscription to the next, at least.
     - `winfo_interval`: the same for who is told who watches.
     - `partial`: whether a NOTIFY says what has changed, or everything.
@@ -40,6 +42,7 @@ class PresenceConfig:
     """
 
     name: str = key("presence", values.server_name)
+    focus: SipURI | None = key(None, values.proxy)  # noqa: RUF009
     interval: float = key(1.0, _interval)
     winfo_interval: float = key(5.0, _interval)
     partial: bool = key(True, values.boolean)

@@ -120,6 +120,10 @@ class ConferenceControl:
             "NOTIFY": self.referrals.inviter.notify,
         }
 
+    def serve(self, method: str, handler: Callable[[Request], Response | Denied]) -> None:
+        """Have `handler` answer requests of a method that is not about who is in a room."""
+        self._handlers[method] = handler
+
     def handle(self, request: Request) -> Response:
         """Answer a request of the focus's."""
         handler = self._handlers.get(request.method, _not_understood)

@@ -32,6 +32,7 @@ from msrpconf.services.compose import (
     endpoint_options,
     focus_settings,
     keep_alive,
+    lifetimes,
     msrp_trace,
     presence_settings,
     publisher_of,
@@ -49,6 +50,7 @@ from msrpconf.services.published_presence import PublishedPresence
 from msrpconf.services.reloading import DISPATCHER_LIVE, FOCUS_LIVE, SERVER_LIVE, Reloading
 from msrpconf.services.room_documents import RoomDocumentService
 from msrpconf.services.server import ServerService
+from msrpconf.services.server_publish import serve_publish
 from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
@@ -120,6 +122,8 @@ class ServerApart(MultiService):
         """The XCAP server; None where the configuration has none."""
         self.publisher = publisher_of(config, self.server, reactor)
         """Tells presence agents of the rooms, where the focuses know of any."""
+        self.publishing = serve_publish(self.server.control, reactor, lifetimes(config))
+        """What users publish of the rooms."""
         self.links.on_up = self.publisher.publish_all
         if self.static_rooms is not None:
             self.server.control.arrivals.on_static = self.static_rooms.read_again
@@ -202,6 +206,7 @@ class ServerApart(MultiService):
         if self.xcap is not None:
             yield self.xcap.stopService()
         yield self.server.stopService()
+        self.publishing.stop()
         yield end_publishing(self.publisher, self._reactor)
         yield self.links.stopService()
         if self.management is not None:
@@ -276,6 +281,7 @@ class FocusApart(MultiService):
                 f"focus {config.dispatcher.name if self.dispatcher else config.focus.name}",
             )
             self.focus.focus.published = self.presence.states.handle
+            self.presence.agent.agent.elsewhere = self.focus.focus.serve
         tables = FOCUS_TABLES if self.dispatcher is None else FOCUS_TABLES | {"dispatcher"}
         self._reloading = Reloading(config, self._apply, FOCUS_LIVE | DISPATCHER_LIVE, tables)
         self._started = False

@@ -388,6 +388,7 @@ def focus_settings(config: Config) -> FocusSettings:
         presence=config.focus.presence,
         events=events,
         trusted_names=sip.trusted_names,
+        publish="server" not in config.components,
     )
 
 
@@ -421,8 +422,14 @@ def presence_settings(config: Config) -> PresenceSettings:
             waiting=presence.waiting,
             max_room_waiting=presence.max_room_waiting,
         ),
-        Lifetimes(presence.expires, presence.min_expires, presence.max_expires),
+        lifetimes(config),
     )
+
+
+def lifetimes(config: Config) -> Lifetimes:
+    """How long subscriptions and publications may last."""
+    presence = config.presence
+    return Lifetimes(presence.expires, presence.min_expires, presence.max_expires)
 
 
 def sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:

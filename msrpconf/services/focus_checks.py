@@ -61,7 +61,8 @@ class FocusSettings:
     that every INVITE must support; `contact` is ``auto``, ``conference`` or
     ``address`` (see `Focus`); `outbound_proxy` is where requests go that begin
     something; `presence` is the agent that the state of rooms is PUBLISHed to; `events` are
-    the event packages of the one beside the focus, none without that.
+    the event packages of the one beside the focus, none without that; `publish` says whether what
+    users PUBLISH of rooms goes to their servers.
     """
 
     domains: tuple[str, ...] = ("*",)
@@ -75,11 +76,14 @@ class FocusSettings:
     presence: SipURI | None = None
     events: tuple[str, ...] = ()
     trusted_names: frozenset[str] = frozenset()
+    publish: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:
         """What is served here."""
-        return (*METHODS, *PRESENCE_METHODS) if self.events else METHODS
+        if self.events:
+            return (*METHODS, *PRESENCE_METHODS)
+        return (*METHODS, "PUBLISH") if self.publish else METHODS
 
     @property
     def allow(self) -> tuple[str, str]:

@@ -97,6 +97,8 @@ class PresenceAgent:
         self.publishing = None if room is None else Publishing(clock, room, settings.lifetimes)
         self.published: Callable[[Request], Response] | None = None
         """Takes what focuses publish of rooms that are elsewhere; None where none is."""
+        self.elsewhere: Callable[[ServerTransaction], None] | None = None
+        """Serves what users publish of rooms that are elsewhere; None where nobody does."""
         states.watch(self._changed)
         policy.on_change(partial(self.notifier.reconsider, CONFERENCE_EVENT))
 
@@ -129,13 +131,15 @@ class PresenceAgent:
             result = Denied(400, str(error))
         if isinstance(result, Denied):
             self._user_agent.refuse(transaction, result)
+        if not isinstance(result, Response):
             return
         if transaction.request.method == "SUBSCRIBE":
             for value in transaction.request.headers.get_all("Record-Route"):
                 result.headers.add("Record-Route", value)
         transaction.respond(result)
 
-    def _serve(self, transaction: ServerTransaction) -> Response | Denied:
+    def _serve(self, transaction: ServerTransaction) -> Response | Denied | None:
+        """What to answer; None where somebody else does."""
         request = transaction.request
         settings = self._user_agent.settings
         denied = check_extensions(request, settings)
@@ -155,6 +159,12 @@ class PresenceAgent:
             return Denied(481, "PUBLISH belongs to no dialog: leave the tag of To out")
         if self.published is not None and is_from_focus(transaction):
             return self.published(request)
+        if self.publishing is None and self.elsewhere is not None:
+            if request.from_.uri.key == request.uri.key:
+                # Whoever serves it could take it for a focus's, since that is asked by us.
+                return Denied(403, "Only its focus publishes in the name of a room")
+            self.elsewhere(transaction)
+            return None
         if self.publishing is None:
             return Denied(403, "The rooms are not here: change the subject in the room")
         return self.publishing.handle(request, known.key)

@@ -13,9 +13,11 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.config import Config
+from msrpconf.protocols.sip.requests import RequestSender
 from msrpconf.services.compose import Trace, endpoint_options
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_authentication import authentication_of
+from msrpconf.services.forwarding import Forwarding
 from msrpconf.services.presence import EVENTS
 from msrpconf.services.presence_user_agent import PresenceUserAgent, PresenceUserAgentSettings
 from msrpconf.services.published_presence import PublishedPresence
@@ -55,6 +57,14 @@ class PresenceApart(MultiService):
             self._database,
             f"presence {config.presence.name}",
         )
+        focus = config.presence.focus
+        if focus is not None:
+            endpoint = self.endpoint
+            sender = RequestSender(
+                reactor, endpoint.layer, endpoint.locate, endpoint.transport.is_alive
+            )
+            forwarding = Forwarding(user_agent, sender, focus)
+            self.presence.agent.agent.elsewhere = forwarding.request_received
 
     @property
     def listening(self) -> list[str]:
