@@ -5,13 +5,14 @@ doc/distributed.md has a table of what these stories show.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
 from twisted.internet.defer import inlineCallbacks
 
-from msrpconf.client import JoinError
+from msrpconf.client import Chat, JoinError
 from msrpconf.protocols.sip.flow import Address
 from tests.distributed.support import LOOPBACK, ApartTestCase, Story
 
@@ -30,7 +31,7 @@ class DispatcherApartTests(ApartTestCase):
         servers = ", ".join(f'"{address}"' for address in self.controls.values())
         config.write_text(
             f'[dispatcher]\nname = "focus-1"\nservers = [{servers}]\ngrace = {self.grace}\n'
-            f'listen = "{self.socket}"\n{self.channel("focus-1")}'
+            f'listen = "{self.socket}"\n{self.dispatcher}{self.channel("focus-1")}'
         )
         self.dispatching = self.twistd("msrpconf-dispatcher", "dispatcher", config)
         for server in self.controls:
@@ -73,6 +74,31 @@ class DispatcherApartTests(ApartTestCase):
         yield self.in_time(alice[0].leave())
         yield self.servers["east"].shows(r"left: sip:alice@\S+ in \S+ \(.*; 1 in the room")
         self.assertNotIn("Traceback", self.focus.output + self.dispatching.output)
+
+    @inlineCallbacks
+    def test_rooms_move_from_a_server_that_is_killed(self) -> Story:
+        self.dispatcher = 'on_server_loss = "move"\n'
+        self.patience = 30.0
+        yield self.start_apart("east")
+        yield self.start_apart("west")
+        yield self.start_dispatcher()
+        yield self.start_focus()
+        alice = yield self.join("alice")
+        bob = yield self.join("bob")
+        home = yield self.home()
+        other = {"east": "west", "west": "east"}[home]
+        yield self.kill(self.servers[home])
+        for name, (chat, _) in (("alice", alice), ("bob", bob)):
+            yield self.servers[other].shows(rf"joined: sip:{name}@")
+            yield self.until(partial(self.has_followed, chat))
+        yield self.talk(alice, bob)
+        self.assertEqual(self.byes("alice") + self.byes("bob"), [])
+        yield self.in_time(alice[0].leave())
+        yield self.servers[other].shows(r"left: sip:alice@\S+ in \S+ \(.*; 1 in the room")
+        self.assertNotIn("Traceback", self.focus.output + self.dispatching.output)
+
+    def has_followed(self, chat: Chat) -> bool:
+        return chat.session.connection is not None and not chat.is_following
 
     @inlineCallbacks
     def test_the_dispatcher_is_killed_and_comes_back(self) -> Story:
