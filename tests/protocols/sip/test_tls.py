@@ -151,6 +151,11 @@ class ConnectingTests(SipTlsTestCase):
                 self.issue("example.com", usages=(ExtendedKeyUsageOID.CODE_SIGNING,)),
                 "not for this side of a connection",
             ),
+            # That it is for SIP makes up for nothing else.
+            (issue("example.com", issuer=foreign, usages=(SIP_DOMAIN,)), "signed by none"),
+            (issue("example.com", usages=(SIP_DOMAIN,)), "signed by itself"),
+            (self.issue("example.com", usages=(SIP_DOMAIN,), expired=True), "has expired"),
+            (self.issue("example.net", usages=(SIP_DOMAIN,)), "is for 'example.net', not for"),
         ):
             with self.subTest(why):
                 self.lines.clear()
@@ -207,6 +212,11 @@ class AcceptingTests(SipTlsTestCase):
             await client.layer.send_request(outgoing(), named(address))
             _, flow = await server.next_request()
             self.assertEqual(server.layer.identities(flow), {"proxy.example.com"})
+        for usage in (ExtendedKeyUsageOID.CLIENT_AUTH, SIP_DOMAIN):
+            client = self.client(self.issue("other.example.com", usages=(usage,)))
+            await client.layer.send_request(outgoing(), named(address))
+            _, flow = await server.next_request()
+            self.assertEqual(server.layer.identities(flow), {"other.example.com"})
         self.assertEqual(server.layer.identities(Flow("tls", ("", 1), ("", 2), 3)), frozenset())
 
     async def test_a_bad_one_ends_the_connection(self) -> None:
@@ -216,6 +226,14 @@ class AcceptingTests(SipTlsTestCase):
             (issue("proxy.example.com", issuer=foreign), "signed by none of our authorities"),
             (issue("proxy.example.com"), "signed by itself"),
             (self.issue("proxy.example.com", expired=True), "has expired"),
+            (
+                self.issue("proxy.example.com", usages=(ExtendedKeyUsageOID.SERVER_AUTH,)),
+                "not for this side of a connection",
+            ),
+            (
+                issue("proxy.example.com", issuer=foreign, usages=(SIP_DOMAIN,)),
+                "signed by none of our authorities",
+            ),
         ):
             with self.subTest(why):
                 self.lines.clear()
