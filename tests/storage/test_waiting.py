@@ -56,6 +56,15 @@ class BusyTests(DatabaseTestCase):
         self.assertEqual(ran, ["next"])
         self.assertEqual(database.waiting, 0)
 
+    async def test_so_many_may_wait(self) -> None:
+        self.patch(module, "MAX_WAITING", 3)
+        database, working, done = await self.occupied()
+        waiting = [database.read(one) for _ in range(2)]
+        await self.fails(DatabaseError, database.read(one), "3 transactions wait already")
+        done.set()
+        self.assertTrue(await working)
+        self.assertEqual(await gatherResults(waiting), [1, 1])
+
     async def test_who_has_less_patience(self) -> None:
         database, working, done = await self.occupied()
         impatient = database.read(one, patience=0.1)
