@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from random import Random
@@ -166,6 +167,8 @@ class Soak:
 
     def report(self, verdict: Verdict) -> list[str]:
         """What came of it, in lines."""
+        stays = self.ledger.stays.values()
+        told = Counter(each.why for each in stays if each.why and not each.left)
         return [
             f"{sum(self.chaos.done.values())} times something was done to a part:",
             *(f"    {count:6}  SIG{what}" for what, count in sorted(self.chaos.done.items())),
@@ -173,6 +176,7 @@ class Soak:
             f"{sum(person.moves for person in self.people)} times one moved, "
             f"{sum(person.refused for person in self.people)} times one was not let in:",
             *(f"    {count:6}  ended: {rule}" for rule, count in sorted(verdict.ended.items())),
+            *(f"            {count:6}  were told: {why}" for why, count in sorted(told.items())),
             f"{verdict.answered} messages were answered 200; of their {verdict.due} copies",
             f"    {verdict.arrived:6}  came, once and in order",
             *(f"    {count:6}  lost: {rule}" for rule, count in sorted(verdict.lost.items())),
