@@ -61,6 +61,8 @@ class RoomClaims(Service):
         self.patience = max(patience, 3 * BEAT)
         """Seconds after which who has not been counted up is gone."""
         self._beats: dict[str, tuple[int, float]] = {}
+        self._began: dict[str, float] = {}
+        self._is_new = True
         self._watched = 0.0
         self._looked: float | None = None
         self._away: str | None = None
@@ -103,6 +105,14 @@ class RoomClaims(Service):
         """Whether a dispatcher is no more."""
         return name != self._dispatcher and self._gone(f"{_DISPATCHER}{name}")
 
+    def has_forgotten(self, name: str, seconds: float) -> bool:
+        """Whether another dispatcher has begun anew within so many seconds.
+
+        Of calls from before it knows only what servers have told it since.
+        """
+        began = self._began.get(f"{_DISPATCHER}{name}")
+        return began is not None and self._watched - began <= seconds
+
     def gone_servers(self) -> set[str]:
         """The servers that are gone, of those that have ever been seen."""
         return {name for name in self._beats if self._gone(name)}
@@ -115,10 +125,12 @@ class RoomClaims(Service):
 
     @inlineCallbacks
     def _beat(self) -> Generator[Deferred[Any], Any, None]:
-        names = [f"{_DISPATCHER}{self._dispatcher}", *self._up()]
+        own = f"{_DISPATCHER}{self._dispatcher}"
+        names, began = [own, *self._up()], own if self._is_new else None
         self._count += 1
         try:
-            found = yield self._database.run(partial(claims.beat, names=names))
+            found = yield self._database.run(partial(claims.beat, names=names, began=began))
+            self._is_new = False
             self._counted(found)
             if self._count % PURGE_EVERY == 0:
                 yield self._purge()
@@ -137,17 +149,24 @@ class RoomClaims(Service):
 
     def _counted(self, found: dict[str, int]) -> None:
         now = self._clock.seconds()
+        leaps = [
+            name
+            for name, beat in found.items()
+            if name in self._beats and beat - self._beats[name][0] >= claims.BEGAN
+        ]
         if self._away is not None:
             self._away = None
             self.log.info("{database}: it is back", database=self._database.name)
             # What happened meanwhile is not known: all have their time again.
             self._beats.clear()
+            self._began.clear()
             self._watched = 0.0
         elif self._looked is not None:
             # Where the database takes long to answer, it does for the others, too: they are given
             # a look for each beat, and not the time that has passed.
             self._watched += min(now - self._looked, BEAT)
         self._looked = now
+        self._began.update((name, self._watched) for name in leaps)
         for name, beat in found.items():
             if name not in self._beats or self._beats[name][0] != beat:
                 self._beats[name] = beat, self._watched

@@ -28,7 +28,7 @@ class Goodbyes:
     """Has the focus tell the clients of a server that it is gone.
 
     A call is ended by the dispatcher that it came by, which is `name` here; where several share
-    `claims`, by the others too if that one is gone as well.
+    `claims`, by the others too if that one is gone as well, or has begun anew and forgotten it.
     """
 
     log = Logger()
@@ -65,13 +65,23 @@ class Goodbyes:
         """Send a BYE, if that is ours to do."""
         name, _, flow = record.way.partition(MARK)
         ours = name == self._name
-        if not ours and (self.claims is None or not self.claims.dispatcher_gone(name)):
+        if not ours and not self._knows_nothing(name):
             return False
         bye = record.goodbye(FAILED)
         if flow and ours:
             bye.headers.set(FLOW, flow)
         self._sending.run(self._to_focus, bye).addErrback(self._failed, record)
         return True
+
+    def _knows_nothing(self, name: str) -> bool:
+        """Whether another dispatcher is gone, or was when the server was lost.
+
+        Where it knows of the call all the same, its client has two BYEs, and answers one with 481.
+        """
+        claims = self.claims
+        return claims is not None and (
+            claims.dispatcher_gone(name) or claims.has_forgotten(name, 3 * claims.patience)
+        )
 
     def _failed(self, failure: Failure, record: DialogRecord) -> None:
         self.log.warn(

@@ -20,6 +20,9 @@ from msrpconf.storage.schema import beats, claims
 
 _ATTEMPTS = 5
 
+BEGAN = 1_000_000
+"""What the first beat of a process counts: others see by it that it knows nothing of before."""
+
 
 class ClaimError(Exception):
     """Others have claimed a room again and again in the same moment."""
@@ -82,12 +85,14 @@ def purge(
     return len(over)
 
 
-def beat(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Count up the beats of these, and give all there are."""
+def beat(connection: Connection, names: Iterable[str], began: str | None = None) -> dict[str, int]:
+    """Count up the beats of these, that of `began` by a leap, and give all there are."""
     # In one order: who goes the other way could wait for us while we wait for them.
     for name in sorted(names):
         counted = connection.execute(
-            update(beats).where(beats.c.name == name).values(beat=beats.c.beat + 1)
+            update(beats)
+            .where(beats.c.name == name)
+            .values(beat=beats.c.beat + (BEGAN if name == began else 1))
         )
         if not counted.rowcount:
             try:

@@ -159,3 +159,22 @@ class TwoFocusesTests(ApartTestCase):
             self.assertIn("Reason: SIP;cause=503", self.byes(name)[0])
         yield self.join_in_the_end("carol")
         self.assertNotIn("Traceback", self.focus.output)
+
+    @inlineCallbacks
+    def test_one_is_back_that_knows_nothing_of_a_server_that_died_meanwhile(self) -> Story:
+        yield self.start_apart("east")
+        yield self.start_apart("west")
+        yield self.start_focus("focus-1", self.database)
+        first = self.focus
+        alice = yield self.join("alice")
+        yield self.start_focus("focus-2", self.database)
+        home = yield self.home()
+        yield self.kill(first)
+        yield self.servers[home].shows("dispatcher focus-1 at 127.0.0.1 lost")
+        yield self.kill(self.servers[home])
+        del self.controls[home]
+        yield self.start_focus("focus-1", self.database)
+        # It is there, and it is the other one that knows of the call.
+        yield self.in_time(alice[1].ended)
+        yield self.until(partial(self.byes, "alice"))
+        self.assertIn("Reason: SIP;cause=503", self.byes("alice")[0])

@@ -82,6 +82,17 @@ class ClaimsTests(SynchronousTestCase):
         self.assertTrue(self.claims.dispatcher_gone("focus-3"))
         self.assertFalse(self.claims.dispatcher_gone("focus-1"))
 
+    def test_who_has_begun_anew(self) -> None:
+        self.seconds(3, ("dispatcher focus-2",))
+        self.assertFalse(self.claims.has_forgotten("focus-2", 60.0))
+        other = "dispatcher focus-2"
+        self.database.now(lambda connection: claims.beat(connection, [other], other))
+        self.seconds(3, (other,))
+        self.assertTrue(self.claims.has_forgotten("focus-2", 5.0))
+        self.assertFalse(self.claims.has_forgotten("focus-3", 5.0))
+        self.seconds(10, (other,))
+        self.assertFalse(self.claims.has_forgotten("focus-2", 5.0))
+
     def test_nobody_is_gone_because_the_database_hangs(self) -> None:
         self.seconds(2, ("west",))
         self.database.hangs = True

@@ -654,6 +654,17 @@ class TwoDispatchersTests(TwoDispatchersTestCase):
         self.seconds(4 * GRACE)
         self.assertEqual(self.byes(), ["call-1"])
 
+    def test_a_dispatcher_that_is_back_knows_nothing_of_a_server_that_died_meanwhile(self) -> None:
+        home = self.home(self.join())
+        (other,) = {"east", "west"} - {home}
+        self.kill("focus-1")
+        self.seconds(1)
+        self.kill_server(home)
+        self.start(other)
+        self.use("focus-2")
+        self.seconds(4 * GRACE)
+        self.assertEqual(self.byes(), ["call-1"])
+
     def test_a_claim_moves_from_a_server_that_drains(self) -> None:
         tag = self.join()
         home = self.home(tag)
