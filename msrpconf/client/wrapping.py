@@ -48,7 +48,8 @@ def _rows(line: Fragments, width: int, indent: str) -> Iterator[Fragments]:
             columns = get_cwidth(char)
             if used + columns > width and used > len(indent):
                 # The blank that a row ends with need not be seen.
-                kept = [] if char == " " else row.word(len(indent))
+                room = width - len(indent) - columns
+                kept = [] if char == " " else row.word(len(indent), room)
                 yield row.fragments
                 row, used = _Row(), 0
                 for each in ([("", indent)] if indent else []) + kept:
@@ -73,14 +74,15 @@ class _Row:
         else:
             self.fragments.append((style, text))
 
-    def word(self, indent: int) -> Fragments:
+    def word(self, indent: int, room: int) -> Fragments:
         """Take off the word at the end, to begin the next row with; nothing if it is all one word.
 
-        The first `indent` characters are no place to break.
+        The first `indent` characters are no place to break, and a word of more than `room` columns
+        would leave none for what follows: it is broken where it is.
         """
         text = "".join(text for _, text in self.fragments)
         place = text.rfind(" ") + 1
-        if place <= indent or not text[:place].strip():
+        if place <= indent or not text[:place].strip() or get_cwidth(text[place:]) > room:
             return []
         taken, left = [], len(text) - place
         while left > 0:

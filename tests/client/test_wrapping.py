@@ -25,6 +25,7 @@ class WrapTests(SynchronousTestCase):
             ("fish and chips", 6, ["fish", "and", "chips"]),
             ("fishandchips", 5, ["fisha", "ndchi", "ps"]),
             ("你好吗", 4, ["你好", "吗"]),
+            ("a b你", 3, ["a", "b你"]),
             ("a\nb", 9, ["a", "b"]),
         ):
             self.assertEqual(self.wrapped(text, width), rows, text)
@@ -36,6 +37,11 @@ class WrapTests(SynchronousTestCase):
         self.assertEqual({row[: len(INDENT)] for row in rows[1:]}, {INDENT})
         narrow = self.wrapped(text, 20)
         self.assertEqual([row for row in narrow if row.startswith(" ")], [])
+
+    def test_a_word_that_would_not_fit_into_the_next_row_either(self) -> None:
+        width = 4 * len(INDENT) + 1
+        first = "a" * len(INDENT) + " " + "b" * (width - len(INDENT) - 1)
+        self.assertEqual(self.wrapped(f"{first}你", width), [first, f"{INDENT}你"])
 
     def test_styles_go_with_the_text(self) -> None:
         rows = wrap([("class:a", "one two"), ("class:b", "three four")], 9)
