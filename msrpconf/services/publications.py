@@ -52,6 +52,10 @@ RETRY = 2.0
 MOVING = 10.0
 """Seconds that a room has to go on at another server."""
 
+LEAVING = 30.0
+"""Seconds for which nobody is told what a server publishes of a room that people leave for another:
+more than they may take."""
+
 _VERSION = re.compile(rb'<conference-info[^>]*\sversion="([0-9]{1,10})"')
 _HEAD = 2048
 _MOST = 2**32 - 1
@@ -86,15 +90,19 @@ class Publications:
         self._budget = LineBudget(clock)
         self._sending = DeferredSemaphore(AT_ONCE)
         self._moving: dict[str, tuple[str, _Published]] = {}
-        self._handed_over: dict[str, set[str]] = {}
+        self._handed_over: dict[str, dict[str, float]] = {}
         self._timers: set[IDelayedCall] = set()
         self._under_way: dict[Deferred[Any], None] = {}
 
     def publish(self, server: str, link: object, request: Request) -> Deferred[Response]:
         """Pass on what a server publishes."""
         key = request.uri.key
-        if key in self._handed_over.get(server, ()):
+        until = self._handed_over.get(server, {}).get(key)
+        if until is not None and self._clock.seconds() < until:
             return succeed(self._of_the_past(server, request))
+        if until is not None:
+            # A static room is there still, and may live there again.
+            del self._handed_over[server][key]
         moved = None
         if request.body and "SIP-If-Match" not in request.headers:
             moved = self._moving.pop(request.uri.key, None)
@@ -109,7 +117,7 @@ class Publications:
     def _of_the_past(self, server: str, request: Request) -> Response:
         """The answer to a server that publishes that people leave a room for its new place."""
         if request.expires == 0:
-            self._handed_over[server].discard(request.uri.key)
+            self._handed_over[server].pop(request.uri.key, None)
         etag = request.headers.get("SIP-If-Match") or new_tag()
         expires = 3600 if request.expires is None else request.expires
         headers = (("SIP-ETag", etag), ("Expires", str(expires)))
@@ -131,7 +139,8 @@ class Publications:
         """A room of a server that lives goes on at another: watchers are not to notice it."""
         published = self._published.get(server, {}).pop(room, None)
         if published is not None:
-            self._handed_over.setdefault(server, set()).add(room)
+            until = self._clock.seconds() + LEAVING
+            self._handed_over.setdefault(server, {})[room] = until
             self._lost(server, {room: published}, True)
 
     def rooms_lost(self, server: str, rooms: Collection[str], link: object, moving: bool) -> None:

@@ -262,12 +262,28 @@ class GoingOnTests(MovingTestCase):
         for people in self.seen:
             self.assertEqual(people, everybody)
         self.assertEqual(set(self.answered), {200})
-        self.assertEqual(self.dispatcher._publications._handed_over[self.lost], set())
+        self.assertEqual(self.dispatcher._publications._handed_over[self.lost], {})
         # Also an agent that makes one document of none sees no end, and nobody leave.
         self.assertTrue(self.passed)
         for request in self.passed:
             self.assertNotEqual(request.expires, 0)
             self.assertIn(b"<user-count>3</user-count>", request.body)
+
+    def test_a_room_that_the_server_has_still(self) -> None:
+        everybody = [f"sip:{name}@example.com" for name in PEOPLE]
+        server = self.servers[self.lost]
+        room = server.registry.rooms[ROOM]
+        room.static = True
+        HandingOver(server.control, server.links, self.clock).run()
+        self.turn()
+        self.seconds(publications.LEAVING + 1)
+        self.assertEqual((len(room.participants), self.people()), (0, everybody))
+        self.assertIsNone(self.states.kept(ROOM, self.lost))
+        # It may live there again: what it says counts again, by a publication of its own.
+        room.subject = "Fish"
+        self.seconds(2.0)
+        self.assertIsNotNone(self.states.kept(ROOM, self.lost))
+        self.assertEqual(self.people(), everybody)
 
     def test_the_agent_has_forgotten(self) -> None:
         self.states.stop()
