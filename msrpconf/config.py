@@ -19,7 +19,7 @@ from attrs import evolve, field, fields, frozen
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from msrpconf import config_management, config_xcap
+from msrpconf import config_management, config_processes, config_xcap
 from msrpconf.config_channel import ChannelConfig, ChannelKeys, DispatcherConfig
 from msrpconf.config_conference import ConferenceConfig
 from msrpconf.config_database import DatabaseConfig
@@ -95,8 +95,8 @@ class Config:
     xcap: XcapConfig = field(factory=XcapConfig)
     source: str = field(default="the default configuration", eq=False)
     written: frozenset[str] = field(default=frozenset(), eq=False)
-    runs: tuple[str, ...] = field(default=(), eq=False)
-    """The components that `only` has left."""
+    changes: tuple[Callable[[Config], Config], ...] = field(default=(), eq=False)
+    """What has become of the file's configuration since it was read: see `made`."""
 
     @classmethod
     def load(cls, path: str | Path | None) -> Config:
@@ -147,13 +147,19 @@ class Config:
 
     def only(self, *components: str) -> Config:
         """The configuration for a process that runs these of the components that are written."""
+        return self.made(lambda found: found._only(components))
+
+    def _only(self, components: tuple[str, ...]) -> Config:
         kept = set(components)
         if "focus" in kept and self.focus.dispatcher is not None:
             # The dispatcher that this file may have a table for is a process by itself.
             kept.discard("dispatcher")
         others = (_APART | frozenset(COMPONENTS)) - kept
-        written = (self.written - others) | {components[0]}
-        return evolve(self, written=written, runs=components)
+        return evolve(self, written=(self.written - others) | {components[0]})
+
+    def made(self, change: Callable[[Config], Config]) -> Config:
+        """What `change` makes of it, which is made of it again when the file is read again."""
+        return evolve(change(self), changes=(*self.changes, change))
 
     def read_again(self) -> Config:
         """What the same file says now, for the same process; this, where there is no file.
@@ -163,8 +169,8 @@ class Config:
         if not self.from_file:
             return self
         found = type(self).load(self.source)
-        if self.runs:
-            found = found.only(*self.runs)
+        for change in self.changes:
+            found = found.made(change)
         found.check()
         return found
 
@@ -181,6 +187,7 @@ class Config:
             *self._check_management(),
             *(f"[presence] {problem}" for problem in self.presence.problems),
             *self._check_xcap(),
+            *config_processes.problems(self),
         ]
         if errors:
             raise ConfigError("\n".join(f"{self.source}: {error}" for error in errors))

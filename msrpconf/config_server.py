@@ -30,6 +30,7 @@ class ServerConfig:
     - `chunk_timeout`: seconds that a message may wait for its next chunk.
     - `queue_octets`: octets that may wait to be sent to one participant.
     - `congested_timeout`: seconds that a participant may be congested before it is sent out.
+    - `processes`: server processes, each of which has rooms of its own.
     - `max_rooms`: rooms at one time.
     - `files`: the directory of the rooms' files, relative to that of the configuration file; None
       for a temporary one.
@@ -57,6 +58,7 @@ class ServerConfig:
     chunk_timeout: float = key(540.0, values.seconds)
     queue_octets: int = key(1_048_576, values.count)
     congested_timeout: float = key(120.0, values.seconds)
+    processes: int = key(1, values.count)
     max_rooms: int = key(10_000, values.count)
     files: str | None = key(None, values.directory)
     state: str | None = key(None, values.directory)

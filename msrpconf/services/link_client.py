@@ -52,7 +52,8 @@ class LinkClient:
         self._client: ClientService | None = None
         self._said: str | None = None
         self._attempts = 0
-        self._backoff = backoffPolicy(0.2, 5.0)
+        # On one host it costs next to nothing to try.
+        self._backoff = backoffPolicy(0.2, 5.0 if address.path is None else 1.0)
 
     # What kinds of it differ in.
 

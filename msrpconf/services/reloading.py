@@ -80,7 +80,7 @@ def differences(old: Config, new: Config) -> list[str]:
     found = []
     for table in fields(Config):
         before, after = getattr(old, table.name), getattr(new, table.name)
-        if table.name in {"source", "written", "runs"} or before == after:
+        if table.name in {"source", "written", "changes"} or before == after:
             continue
         for key in fields(type(before)):
             if getattr(before, key.name) != getattr(after, key.name):

@@ -15,8 +15,10 @@ import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -25,14 +27,16 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from msrpconf import __version__
+from msrpconf import __version__, config_processes
 from msrpconf.config import Config, ConfigError
 from msrpconf.programs import program
 from msrpconf.protocols.sip.flow import Address, format_endpoint
 from msrpconf.protocols.sip.sockets import bound_socket
 from msrpconf.services.apart import Apart, make_apart
+from msrpconf.services.children import ParentWatch
 from msrpconf.services.collecting import Collector
 from msrpconf.services.compose import ConferenceService, make_service
+from msrpconf.services.host import HostService
 from msrpconf.services.management.parts import Reloaded, ReloadError
 from msrpconf.services.presence_apart import PresenceApart
 from msrpconf.services.supervisor import process_supervisor
@@ -40,7 +44,7 @@ from msrpconf.storage.errors import DatabaseError
 from msrpconf.trace import Tracer, parse_trace
 from msrpconf.visible import visible
 
-Runnable = ConferenceService | Apart | PresenceApart
+Runnable = ConferenceService | Apart | PresenceApart | HostService
 
 _OBSERVERS = {
     "text": "msrpconf.services.log.observer",
@@ -120,6 +124,10 @@ def make_process(options: Options, *only: str) -> Service:
         config = Config.load(options["config"])
         if only:
             config = config.only(*only)
+        number = options.get("process")
+        if number is not None:
+            sockets = options["sockets"]
+            config = config.made(lambda found: config_processes.of_child(found, number, sockets))
         config.check()
     except ConfigError as error:
         raise SystemExit(_told(str(error).split("\n"))) from None
@@ -128,7 +136,47 @@ def make_process(options: Options, *only: str) -> Service:
         raise SystemExit(_told(f"cannot listen at {each}" for each in taken))
     reactor: Any = import_module("twisted.internet.reactor")
     tracer = Tracer(options["trace"]) if options["trace"] else None
+    if "server" in config.components and config.server.processes > 1:
+        twistd, more = _for_children(options, config_processes.names(config))
+        host = HostService(config, reactor, tracer, twistd=twistd, options=more)
+        return ServerProcess(reactor, host, Collector(reactor))
+    if number is not None:
+        # Standard input is a pipe that the parent holds.
+        gone = partial(_without_parent, reactor, options["sockets"])
+        reactor.callWhenRunning(ParentWatch, reactor, gone)
     return ServerProcess(reactor, _maker(config)(config, reactor, tracer), Collector(reactor))
+
+
+def _without_parent(reactor: Any, sockets: str | None) -> None:
+    """End, and leave no directory that the parent would have removed."""
+    reactor.stop()
+    if sockets is not None:
+        reactor.addSystemEventTrigger("after", "shutdown", _remove_empty, sockets)
+
+
+def _remove_empty(directory: str) -> None:
+    with suppress(OSError):  # of several, the last one can
+        os.rmdir(directory)
+
+
+def _for_children(
+    options: Options, children: Iterable[str]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The options of each child for twistd, by its name, and for the program: as ours are.
+
+    Their output goes where ours does. Where that is a file, each has one of its own beside it.
+    """
+    more = ["--log-format", options["log-format"]]
+    if options["trace"]:
+        more += ["--trace", ",".join(sorted(options["trace"]))]
+    twistd = options.parent
+    if twistd is None or (twistd["nodaemon"] and twistd["logfile"] in (None, "-")):
+        return {}, tuple(more)
+    if twistd["syslog"]:
+        return {name: ("--syslog", "--prefix", name) for name in children}, tuple(more)
+    path = Path(twistd["logfile"] or "twistd.log").absolute()
+    files = {name: path.with_name(f"{path.stem}-{name}{path.suffix}") for name in children}
+    return {name: ("--logfile", str(file)) for name, file in files.items()}, tuple(more)
 
 
 def _maker(config: Config) -> Callable[..., Runnable]:
@@ -272,15 +320,16 @@ def banner(config: Config, listening: list[str]) -> list[str]:
     """
     found = {
         kind: [each.removeprefix(f"{kind} ") for each in listening if each.startswith(f"{kind} ")]
-        for kind in ("sip", "msrp", "control", "dispatcher", "management", "xcap")
+        for kind in ("sip", "msrp", "control", "dispatcher", "server", "management", "xcap")
     }
     names = {
-        "sip": "SIP",
-        "msrp": "MSRP",
-        "control": "for dispatchers",
-        "dispatcher": "for focuses",
+        "sip": "SIP at",
+        "msrp": "MSRP at",
+        "control": "for dispatchers at",
+        "dispatcher": "for focuses at",
+        "server": "server processes",
     }
-    where = (f"{name} at {', '.join(found[kind])}" for kind, name in names.items() if found[kind])
+    where = (f"{name} {', '.join(found[kind])}" for kind, name in names.items() if found[kind])
     lines = [
         f"msrpconf {__version__}, configured by {config.source}",
         "; ".join(where),

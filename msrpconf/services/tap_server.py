@@ -14,6 +14,11 @@ class Options(tap.Options):
         "A conference server by itself: it has the rooms and switches the messages. Of the "
         "configuration it takes [server], where control says where dispatchers connect."
     )
+    optParameters = [
+        *tap.Options.optParameters,
+        ["process", None, None, "Run number so much of [server] processes: for their parent", int],
+        ["sockets", None, None, "The directory of its sockets, where the parent has the focus"],
+    ]
 
 
 def makeService(options: Options) -> Service:
