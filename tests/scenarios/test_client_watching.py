@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, DeferredQueue, inlineCallbacks
+from twisted.internet.task import deferLater
 
-from msrpconf.client import Happening, RoomEvent, UserAgent, Watch, WatchError, WatchState, chat
+from msrpconf.client import (
+    Happening,
+    RoomEvent,
+    UserAgent,
+    Watch,
+    WatchError,
+    WatchState,
+    chat,
+    subscription,
+)
+from msrpconf.storage.subscribers import SubscriberStore, User
 from tests.scenarios.embedded import EmbeddedServerTestCase, Heard, when_logged
 
 Story = Generator[Deferred[Any], Any, None]
@@ -158,6 +170,50 @@ class WatchingStories(EmbeddedServerTestCase):
         unsubscribed = when_logged("watching no more: unsubscribed")
         yield DeferredList([watcher.stop(), unsubscribed], fireOnOneErrback=True)
         self.assertIs(watch.state, WatchState.OVER)
+
+
+class PasswordStories(EmbeddedServerTestCase):
+    """A server that asks who one is, for watching too."""
+
+    sip_keys = 'trusted = []\nauthenticate = true\nrealm = "example.com"'
+    server_keys = '[presence]\ninterval = 0.1\n[database]\nurl = "sqlite:///users.sqlite"\n'
+
+    @inlineCallbacks
+    def start_server(self) -> Generator[Deferred[Any], Any, None]:
+        directory = Path(self.mktemp()).resolve()
+        directory.mkdir()
+        self.source = str(directory / "msrpconf.toml")
+        yield super().start_server()
+        assert self.service.static_rooms is not None
+        users = SubscriberStore(self.service.static_rooms.database)
+        for name in ("alice", "bob"):
+            yield users.add(User(name, "example.com"), f"{name}'s")
+
+    @inlineCallbacks
+    def test_who_knows_it_watches(self) -> Story:
+        self.patch(subscription, "SHORTEST", 0.1)
+        events = Events()
+        agent = self.agent("alice", password="alice's")
+        alice = yield agent.join(self.room(transport="tcp"), on_events=events)
+        yield events.until(Happening.STATE)
+        yield self.agent("bob", password="bob's").join(self.room())
+        yield events.until(Happening.CAME)
+        # Each request of the subscription is asked for the password, and counted.
+        (subscribed,) = agent.subscriptions.values()
+        told = alice.roster.version
+        subscribed.refresh()
+        while alice.roster.version == told:
+            yield deferLater(reactor, 0.02)
+        self.assertEqual(len(alice.roster.present), 2)
+        unsubscribed = when_logged("watching no more: unsubscribed")
+        yield alice.leave()
+        yield unsubscribed
+
+    @inlineCallbacks
+    def test_who_does_not_know_it_does_not(self) -> Story:
+        yield self.agent("alice", password="alice's").join(self.room())
+        error = yield self.assertFailure(self.agent("bob").watch(self.room()), WatchError)
+        self.assertEqual(error.status, 401)
 
 
 class NoPresenceStories(EmbeddedServerTestCase):
