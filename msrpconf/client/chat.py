@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from msrpconf.client.call import ACTIVE_PORT, reason_of, room_uri
+from msrpconf.client.call import ACTIVE_PORT, reason_of
+from msrpconf.client.chat_watch import ChatWatch
 from msrpconf.client.composing import ISCOMPOSING, Composer, Composing, Typists
 from msrpconf.client.files import Progress, fetch_file, send_file
 from msrpconf.client.message import Message, Person
 from msrpconf.client.referring import Referrals
-from msrpconf.client.room_events import RoomEvent
 from msrpconf.client.roster import Roster
-from msrpconf.client.watching import OnEvents, Watch, WatchError
+from msrpconf.client.watching import OnEvents, Watch
 from msrpconf.protocols.cpim import CpimAddress, CpimError, build_cpim_head
 from msrpconf.protocols.fingerprint import Fingerprint
 from msrpconf.protocols.msrp.sending import MessageSender, SendError
@@ -44,9 +44,6 @@ TEXT = "text/plain; charset=utf-8"
 
 NICKNAME = "nickname"
 PRIVATE_MESSAGES = "private-messages"
-
-REWATCH = 2.0
-"""Seconds from the end of a room that is told until one who is still in it watches it again."""
 
 OnMessage = Callable[[Message], None]
 OnTyping = Callable[[Person, bool], None]
@@ -103,9 +100,8 @@ class Chat:
         self.ended = False
         self.nickname: str | None = None
         self.features: frozenset[str] = frozenset()
-        self.watching: Watch | None = None
         self._unwatched: Deferred[None] = succeed(None)
-        self._rewatch: IDelayedCall | None = None
+        self._watch = ChatWatch(agent, self)
         self._agent = agent
         self._goodbye: IDelayedCall | None = None
         self.is_following = False
@@ -226,28 +222,17 @@ class Chat:
 
         That the room tells nobody is no failure: `Watch.error` says it.
         """
-        if self.watching is None:
-            room = room_uri(self.address)
-            self.watching = Watch(self._agent, room, self.via, self._happened)
-            self.watching.begun.addErrback(lambda failure: failure.trap(WatchError) and None)
-            self.watching.begin()
-        return self.watching
+        return self._watch.begin()
 
-    def _happened(self, watch: Watch, events: list[RoomEvent]) -> None:
-        if watch.error is not None and watch.error.status == 410 and not self.ended:
-            # While we are in it, the room is at another server, which tells of it anew.
-            self._rewatch = self._agent.clock.callLater(REWATCH, self._watch_again)
-        if self.listener.on_events is not None:
-            self.listener.on_events(watch, events)
-
-    def _watch_again(self) -> None:
-        self.watching = None
-        self.watch()
+    @property
+    def watching(self) -> Watch | None:
+        """What `watch` has begun; another one once the room has gone on at another server."""
+        return self._watch.watch
 
     @property
     def roster(self) -> Roster:
         """Who is in the room, as far as it has told: what `watch` keeps true."""
-        return Roster() if self.watching is None else self.watching.roster
+        return self._watch.roster
 
     def remove(self, uri: str) -> Deferred[Fragment]:
         """Have the user at `uri` removed, from all devices (RFC 4579 §5.11).
@@ -368,10 +353,7 @@ class Chat:
         self._composer.said()
         self._typists.close()
         self._referrals.close()
-        if self._rewatch is not None and self._rewatch.active():
-            self._rewatch.cancel()
-        if self.watching is not None:
-            self._unwatched = self.watching.stop()
+        self._unwatched = self._watch.stop()
         self._agent.forget(self)
         self.sender.session_lost("you have left")
         self.session.close()

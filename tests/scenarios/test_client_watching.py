@@ -17,7 +17,7 @@ from msrpconf.client import (
     Watch,
     WatchError,
     WatchState,
-    chat,
+    chat_watch,
     subscription,
 )
 from msrpconf.storage.subscribers import SubscriberStore, User
@@ -144,7 +144,7 @@ class WatchingStories(EmbeddedServerTestCase):
     @inlineCallbacks
     def test_a_room_that_goes_on_elsewhere(self) -> Story:
         """Its end is told where it was, and who is in it is not out of it."""
-        self.patch(chat, "REWATCH", 0.01)
+        self.patch(chat_watch, "REWATCH", 0.01)
         alice, events = yield self.enters("alice")
         yield events.until(Happening.STATE)
         before = alice.watching
