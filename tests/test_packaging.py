@@ -158,4 +158,6 @@ class UnitTests(ProcessCase):
             ):
                 self.assertEqual(lines[key], value, f"{unit.name}: {key}")
             self.assertTrue(lines["StateDirectory"].startswith("msrpconf"))
+            # A presence agent reads its configuration at the start.
+            self.assertEqual("ExecReload" in lines, plugin != "msrpconf-presence", unit.name)
         self.assertEqual(started, known)

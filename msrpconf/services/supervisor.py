@@ -1,6 +1,7 @@
 """Telling the service manager how we are (sd_notify(3)): that we are ready, end, and still live.
 
     READY=1        what is to listen listens
+    RELOADING=1    the configuration is being read again; READY=1 follows
     STOPPING=1     everybody is being told, then the process ends
     WATCHDOG=1     the reactor runs, twice in each interval that the manager wants to hear of it
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +42,11 @@ class Supervisor:
         self._tell(f"READY=1\nSTATUS={_line(status)}")
         if self._interval is not None and not self._beating.running:
             self._beating.start(self._interval / 2)
+
+    def reloading(self) -> None:
+        """The configuration is being read again; `ready` says that it was."""
+        # By the clock that tells the manager which of its requests this is about.
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The end has begun. The watchdog goes on until `stopped`: the end may hang, too."""

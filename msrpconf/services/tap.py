@@ -267,6 +267,9 @@ class ServerProcess(Service):
     def _show_banner(self) -> None:
         for line in banner(self.conference.config, self.conference.listening):
             self.log.info("{line}", line=line)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
         self._supervisor.ready(f"listening: {', '.join(self.conference.listening)}")
 
     def _failed(self, failure: Failure) -> None:
@@ -288,7 +291,15 @@ class ServerProcess(Service):
         if reload is None:
             self.log.warn("SIGHUP: this process reads its configuration at the start: restart it")
             return
-        reload().addCallbacks(self._reloaded, self._not_reloaded)
+        self._supervisor.reloading()
+        reloading = reload().addCallbacks(self._reloaded, self._not_reloaded)
+        # Also where nothing has changed: it goes on as before.
+        reloading.addBoth(self._reload_is_over)
+
+    def _reload_is_over(self, result: Any) -> Any:
+        if self.running:
+            self._tell_ready()
+        return result
 
     def _reloaded(self, found: Reloaded) -> None:
         self.log.info(

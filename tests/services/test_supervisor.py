@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import time
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -49,6 +51,14 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(self.told(), ["READY=1\nSTATUS=listening: sip udp:127.0.0.1:5060 READY=0"])
         self.clock.advance(3600)
         self.assertEqual(self.told(), [])
+        before = time.monotonic_ns() // 1000
+        supervisor.reloading()
+        (told,) = self.told()
+        found = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", told)
+        assert found is not None, told
+        self.assertTrue(before <= int(found[1]) <= time.monotonic_ns() // 1000)
+        supervisor.ready("here")
+        self.assertEqual(self.told(), ["READY=1\nSTATUS=here"])
         supervisor.stopping()
         self.assertEqual(self.told(), ["STOPPING=1\nSTATUS=everybody is told"])
         supervisor.stopped()

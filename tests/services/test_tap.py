@@ -287,6 +287,13 @@ class TwistdTests(ProcessCase):
         self.assertRegex(told, r"\AREADY=1\nSTATUS=listening: sip udp:127.0.0.1:\d+, msrp tcp:")
         for _ in range(3):
             self.assertEqual((yield manager.next()), "WATCHDOG=1")
+        # A configuration that is wrong changes nothing, and is no reason to wait.
+        file.write_text("[sip]\nlisten = 5060\n")
+        server.signals("HUP")
+        while not told.startswith("RELOADING=1\nMONOTONIC_USEC="):
+            told = yield manager.next()
+        while not told.startswith("READY=1\n"):
+            told = yield manager.next()
         server.signals("TERM")
         while told != "STOPPING=1\nSTATUS=everybody is told":
             told = yield manager.next()
@@ -294,6 +301,8 @@ class TwistdTests(ProcessCase):
         lines = [json.loads(line) for line in server.output.splitlines()]
         self.assertTrue(lines[0]["message"].startswith("msrpconf "), lines[0])
         self.assertIn({"name": "SIGTERM"}, [each["fields"] for each in lines])
+        said = [each["message"] for each in lines if each["level"] == "error"]
+        self.assertRegex(said[0], r"\ASIGHUP: nothing has changed: .* \[sip\] listen: ")
 
     @inlineCallbacks
     def test_ctrl_c_ends_it_too(self) -> Generator[Deferred[Any], Any, None]:
