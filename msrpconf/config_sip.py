@@ -155,10 +155,12 @@ class SipConfig:
             return
         for address in self.listen:
             if not values.is_loopback(address):
+                names = ', or "tls:proxy.example.com" for the name in a certificate'
                 yield (
                     f'[sip] listen: "{address}" is open to other hosts, and [sip] trusted does '
                     "not say which of them are believed; write the addresses of your SIP proxies, "
-                    'such as trusted = ["127.0.0.0/8", "::1/128", "192.0.2.10"], or authenticate = '
+                    'such as trusted = ["127.0.0.0/8", "::1/128", "192.0.2.10"]'
+                    f"{names if address.transport == 'tls' else ''}, or authenticate = "
                     "true to ask users for their passwords"
                 )
                 return

@@ -488,6 +488,7 @@ class CheckTests(SynchronousTestCase):
         text = f'{keys}{server}[sip]\nlisten = ["tls:192.0.2.1:5061"]\n'
         error = self.assertRaises(ConfigError, Config.parse(text, str(source)).check)
         self.assertIn('[sip] listen: "tls:192.0.2.1:5061" is open to other hosts', str(error))
+        self.assertIn('or "tls:proxy.example.com" for the name in a certificate', str(error))
         Config.parse(text + 'trusted = ["tls:proxy.example.com"]', str(source)).check()
 
     def test_what_is_for_tls_needs_tls(self) -> None:
