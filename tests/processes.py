@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for anything that is waited for: a busy machine is no error."""
 
 _UNWANTED = frozenset({"NO_COLOR", "COLUMNS", "LINES"})

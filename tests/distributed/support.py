@@ -37,7 +37,7 @@ class ApartTestCase(ProcessCase):
     MSRP. Each process is on the host of its name, people are on that called "people".
     """
 
-    timeout: float = 90
+    timeout: float = 300
     grace = 0.5
     silence = 15.0
     msrp_grace = 0.5
@@ -222,7 +222,6 @@ class ApartTestCase(ProcessCase):
 class HostsTestCase(ApartTestCase):
     """Each process on a host of its own; what the test itself opens is on that of the people."""
 
-    timeout = 120
     silence = 6.0  # a busy machine is not silent for so long
     grace = 60.0
     msrp_grace = 60.0  # it is not for their MSRP that people go

@@ -126,7 +126,7 @@ class Soak:
     @inlineCallbacks
     def _settle(self) -> Generator[Deferred[Any], Any, list[str]]:
         """Wait until all are in, and have heard all; lines for what does not come to be."""
-        problems = []
+        problems = list(self.chaos.problems)
         is_together = yield self._until(lambda: not self._apart())
         if not is_together:
             problems += self._apart()

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from tests.soak.ledger import Death, Ledger
 from tests.soak.parts import Part, Parts, Server
@@ -40,6 +41,8 @@ class Chaos:
         self.is_over = False
         self.done: Counter[str] = Counter()
         """How often each was done."""
+        self.problems: list[str] = []
+        """Parts that did not come back."""
         self._reactor = reactor
         self._parts = parts
         self._ledger = ledger
@@ -65,9 +68,10 @@ class Chaos:
         while self._doing:
             yield next(iter(self._doing))
 
-    def _done(self, result: Any, doing: Deferred[None]) -> Any:
+    def _done(self, result: object, doing: Deferred[None]) -> None:
         self._doing.discard(doing)
-        return result
+        if isinstance(result, Failure):
+            self.problems.append(result.getErrorMessage())
 
     @inlineCallbacks
     def _do(self, part: Part, what: str, span: float) -> Generator[Deferred[Any], Any, None]:

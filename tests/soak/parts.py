@@ -18,7 +18,7 @@ from tests.processes import PROGRAMS, ROOT, Program
 
 LOOPBACK = "127.0.0.1"
 GRACE = 3.0
-STARTS = 120.0
+STARTS = 300.0
 """Seconds that a part may take to start, on a busy machine or while the database is away."""
 
 _WITH_US = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
