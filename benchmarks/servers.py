@@ -16,7 +16,7 @@ from benchmarks.processes import end, pin
 from benchmarks.sipload import DOMAIN, Joined, Session, SipLoad
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 
 CONFIGURATION = """\
 [sip]

@@ -147,7 +147,8 @@ def _note(seen: Seen, head: bytes, body: bytes, leaving: bytes) -> None:
     if b' state="full" version=' in body[:400]:
         seen.full += 1
         seen.full_octets += len(body)
-    elif leaving in body and b"disconnected" in body:
+    place = body.find(leaving)
+    if place >= 0 and b"<status>disconnected" in body[place : body.find(b"</user>", place)]:
         number = _NUMBER.search(head)
         assert number is not None
         seen.told.setdefault(int(number[1]), time.monotonic())
@@ -169,7 +170,7 @@ class Talk(threading.Thread):
         assert hearer.connection is not None
         for each in (sender.connection, hearer.connection):
             each.setblocking(True)
-        hearer.connection.settimeout(10)
+        hearer.connection.settimeout(60)
         number = 0
         while not self.ended:
             number += 1

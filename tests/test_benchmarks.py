@@ -148,7 +148,7 @@ class WatchersTests(SynchronousTestCase):
             ],
             capture_output=True,
             text=True,
-            timeout=4 * TIMEOUT,
+            timeout=10 * TIMEOUT,
             check=False,
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
