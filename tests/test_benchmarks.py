@@ -496,3 +496,19 @@ class ResultsTests(SynchronousTestCase):
         self.assertEqual(results.ratio("fanout", "10", "cpu_us"), 6.0)
         self.assertEqual(results.median("fanout", "msrpconf", "10", "cpu_us"), 18.0)
         self.assertIsNone(results.ratio("fanout", "100", "cpu_us"))
+
+
+class ChannelTests(SynchronousTestCase):
+    """Focus and server in one process and apart: `benchmarks/channel.py` by itself."""
+
+    def test_it_measures_what_it_says(self) -> None:
+        program = [sys.executable, str(ROOT / "benchmarks" / "channel.py")]
+        options = ["--requests", "250", "--joins", "3", "--rounds", "1"]
+        done = subprocess.run(
+            [*program, *options], capture_output=True, text=True, timeout=90, check=False
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        rates = list(map(float, re.findall(r"[\d.]+", done.stdout)))
+        ping, asked, together, costs, ratio = rates
+        self.assertGreater(min(ping, asked, together, costs), 0)
+        self.assertAlmostEqual(costs / together, ratio, 1)
