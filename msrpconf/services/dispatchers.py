@@ -96,7 +96,7 @@ class DispatcherLinks(LinkServer):
             return request.response(200)
         if request.method == "MOVE":
             # A room of another server's is to go on here.
-            response, moved = take_over(self.control.arrivals, request)
+            response, moved = take_over(self.control.arrivals, request, self.telling.expected)
             self.telling.moved(moved)
             return response
         self.mark(link, request)
@@ -110,9 +110,13 @@ class DispatcherLinks(LinkServer):
 
     def request(self, message: Request) -> Deferred[Response]:
         """Sends a request to a focus, now or when there is one. See `Channel`."""
+        dialog_id = message.call_id, message.from_.tag or "", message.to.tag
+        if message.method == "INVITE":
+            # Who moved here: the dispatcher that it goes by may know the dialog elsewhere still.
+            self.telling.changed({dialog_id})
         answer = super().request(message)
         if message.method == "BYE":
-            self.telling.changed({(message.call_id, message.from_.tag or "", message.to.tag)})
+            self.telling.changed({dialog_id})
         return answer
 
     def _drain(self, request: Request) -> Response | Deferred[Response]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
@@ -63,8 +63,12 @@ def read_history(told: Iterable[tuple[str, str, str]]) -> list[Said]:
     ]
 
 
-def take_over(arrivals: Arrivals, request: Request) -> tuple[Response, list[DialogRecord]]:
-    """Answer it; give the dialogs that are here now."""
+def take_over(
+    arrivals: Arrivals,
+    request: Request,
+    expected: Callable[[Iterable[DialogRecord]], None] = lambda records: None,
+) -> tuple[Response, list[DialogRecord]]:
+    """Answer it; give the dialogs that are here now. `expected` is told first which may come."""
     try:
         changes = decode_changes(request.body)
     except RecordError as error:
@@ -82,6 +86,7 @@ def take_over(arrivals: Arrivals, request: Request) -> tuple[Response, list[Dial
     except ValueError as error:
         return request.response(400, f"said: {error}"), []
     origin = request.headers.get("Origin") or ""
+    expected(records)
     refused = arrivals.take(room, state, coming.values(), origin, said)
     if isinstance(refused, Denied):
         return request.response(refused.status, refused.reason), []

@@ -39,6 +39,7 @@ class Telling:
         self._told: dict[DialogId, DialogRecord] = {}
         self._by_call: dict[tuple[str, str | None], set[DialogId]] = {}
         self._moves: dict[DialogId, int] = {}
+        self._coming: set[DialogId] = set()
         self._nicknames: dict[DialogId, str | None] = {}
         self._states: dict[str, str] = {}
         self._rooms: set[str] = set()
@@ -114,9 +115,15 @@ class Telling:
         headers = [("Sync", part), ("Content-Type", "application/json")]
         return link_request("SYNC", self._control.settings.name, headers, encode_changes(changes))
 
+    def expected(self, records: Iterable[DialogRecord]) -> None:
+        """Dialogs are about to come from another server, or to be refused."""
+        for record in records:
+            self._moves[record.id] = record.moves
+            self._coming.add(record.id)
+
     def moved(self, records: Iterable[DialogRecord]) -> None:
         """Tell of dialogs that have come from another server."""
-        touched = set()
+        touched, self._coming = self._coming, set()
         for record in records:
             self._moves[record.id] = record.moves
             touched.add(record.id)

@@ -589,6 +589,23 @@ class SeveralDispatchersTests(MovingTestCase, TwoDispatchersTestCase):
             assert home is not None
             self.assertEqual(home.name, self.other)
 
+    def test_also_of_those_who_have_moved_before(self) -> None:
+        self.kill_lost()
+        self.servers[self.lost] = Server(self.clock, self.lost)
+        for name in ("focus-1", "focus-2"):
+            self.use(name)
+            self.connect(self.lost)
+        server = self.servers[self.other]
+        result = HandingOver(server.control, server.links, self.clock).run()
+        self.turn()
+        self.seconds(1)
+        # Either dispatcher passes an INVITE on for a dialog that the other has brought there.
+        self.assertEqual(self.successResultOf(result), 4)
+        self.assertEqual(self.byes(), [])
+        self.assertEqual(self.servers[self.lost].calls, sorted([*PEOPLE, "dave"]))
+        for name in (*PEOPLE, "dave"):
+            self.assertEqual(len(self.invites(name)), 2)
+
     def test_while_the_room_is_claimed_it_is_nowhere(self) -> None:
         """What comes for it meanwhile is to come again."""
         asked: list[tuple[Any, Deferred[Any]]] = []
