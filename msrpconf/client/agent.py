@@ -43,6 +43,7 @@ from msrpconf.protocols.msrp.sending import MessageSender, SendError
 from msrpconf.protocols.msrp.session import Limits, Session, new_session_id
 from msrpconf.protocols.sdp import MediaDescription, Origin, offer
 from msrpconf.protocols.sip.answering import Answering
+from msrpconf.protocols.sip.dialog import OutOfOrder
 from msrpconf.protocols.sip.dns import Dns
 from msrpconf.protocols.sip.flow import Address, Flow, bracket
 from msrpconf.protocols.sip.headers import NameAddr
@@ -434,7 +435,13 @@ class UserAgent:
         request = transaction.request
         key = (request.call_id, request.to.tag or "", request.from_.tag)
         leg = self._legs.get(key)
-        if leg is not None:
+        if leg is not None and leg.dialog is not None:
+            try:
+                leg.dialog = leg.dialog.accept(request)
+            except OutOfOrder as error:
+                # Of a server, say, that has come back and does not know that the room has moved.
+                transaction.answer(500, str(error))
+                return
             leg.request_received(transaction)
         elif request.call_id in self.subscriptions and request.to.tag is not None:
             self.subscriptions[request.call_id].received(transaction)

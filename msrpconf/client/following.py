@@ -23,7 +23,6 @@ from msrpconf.protocols.msrp.session import Session
 from msrpconf.protocols.msrp.uri import MsrpURI
 from msrpconf.protocols.sdp import Origin, SdpError, SessionDescription, answer
 from msrpconf.protocols.sdp_msrp import MsrpMedia, msrp_media
-from msrpconf.protocols.sip.dialog import OutOfOrder
 from msrpconf.protocols.sip.message import Request
 from msrpconf.protocols.sip.repeating import Repeater
 from msrpconf.protocols.sip.timers import AlarmClock, Timers
@@ -75,17 +74,13 @@ class Followers:
         request = transaction.request
         assert chat.dialog is not None
         try:
-            dialog = chat.dialog.accept(request)
             media, body = self._answer(chat, request)
-        except OutOfOrder as error:
-            transaction.answer(500, str(error))
-            return
         except SdpError as error:
             transaction.answer(488, str(error))
             return
         headers = [("Contact", chat.contact), ("Content-Type", "application/sdp")]
         response = request.response(200, headers=headers, body=body, to_tag=transaction.tag)
-        chat.dialog = dialog.refresh_target(request)
+        chat.dialog = chat.dialog.refresh_target(request)
         transaction.respond(response)
         self._repeater.repeat(transaction, response)
         path = " ".join(media.path).encode("ascii")

@@ -149,6 +149,22 @@ class FollowingTests(EmbeddedServerTestCase):
         self.assertEqual((yield self.invite("bob", body, local_cseq=1001)).status, 200)
 
     @inlineCallbacks
+    def test_a_server_that_does_not_know_that_the_room_has_moved(self) -> Story:
+        """Its BYE has a number that has been passed (RFC 3261 §12.2.2)."""
+        _, _, bob, from_bob = yield self.two()
+        path = bob.session.remote_path.decode()
+        body = LINES.format(setup="passive", path=path)
+        old = self.people["bob@example.com"].dialog
+        self.assertEqual((yield self.invite("bob", body, local_cseq=1000)).status, 200)
+        handle = self.service.focus.focus.handle
+        _, late = old.request("BYE")
+        self.assertEqual((yield handle(late)).status, 500)
+        self.assertFalse(bob.ended)
+        _, bye = self.people["bob@example.com"].dialog.request("BYE")
+        self.assertEqual((yield handle(bye)).status, 200)
+        yield from_bob.ended
+
+    @inlineCallbacks
     def test_a_path_where_nobody_is(self) -> Story:
         _, _, bob, from_bob = yield self.two()
         response = yield self.invite("bob", LINES.format(setup="passive", path=NOWHERE))
