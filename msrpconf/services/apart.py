@@ -24,19 +24,16 @@ from msrpconf.services.apart_dispatcher import (
     start_dispatcher,
     stop_dispatcher,
 )
-from msrpconf.services.compose import (
+from msrpconf.services.configured import (
     Trace,
     configure_server,
     draining_of,
     end_publishing,
     endpoint_options,
     focus_settings,
-    keep_alive,
     lifetimes,
-    msrp_trace,
     presence_settings,
     publisher_of,
-    server_settings,
 )
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.dispatcher_end import DispatcherEnd
@@ -47,11 +44,9 @@ from msrpconf.services.handing_over import HandingOver
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import DispatcherParts, FocusParts, Reloaded
 from msrpconf.services.published_presence import PublishedPresence
+from msrpconf.services.recorded_rooms import RecordedRooms
 from msrpconf.services.reloading import DISPATCHER_LIVE, FOCUS_LIVE, SERVER_LIVE, Reloading
-from msrpconf.services.room_documents import RoomDocumentService
-from msrpconf.services.server import ServerService
 from msrpconf.services.server_publish import serve_publish
-from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.xcap.service import make_xcap
 from msrpconf.storage.database import Database
 
@@ -73,14 +68,8 @@ class ServerApart(MultiService):
     def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
         MultiService.__init__(self)
         self.config = config
-        self.server = ServerService(
-            reactor,
-            server_settings(config),
-            config.server.listen,
-            trace=None if trace is None else msrp_trace(trace),
-            tls=config.load_tls(),
-            keep_alive=keep_alive(config),
-        )
+        self._rooms = RecordedRooms(config, reactor, trace)
+        self.server = self._rooms.server
         control = config.server.control
         if control is None:
             raise ValueError("a server apart needs [server] control")
@@ -92,25 +81,8 @@ class ServerApart(MultiService):
             config.load_channel_tls(),
             config.channel.link_settings,
         )
-        url = config.database_url
-        self.static_rooms = (
-            None
-            if url is None
-            else StaticRoomService(
-                Database(url, reactor), self.server.control, reactor, config.database.refresh
-            )
-        )
-        self.documents = (
-            None
-            if self.static_rooms is None
-            else RoomDocumentService(
-                self.static_rooms.database,
-                self.server.registry,
-                reactor,
-                config.database.refresh,
-                config.server.name,
-            )
-        )
+        self.static_rooms = self._rooms.static_rooms
+        self.documents = self._rooms.documents
         """The documents that say who may watch which room; None without a database."""
         self._handing_over = HandingOver(self.server.control, self.links, reactor)
         self.draining = draining_of(
@@ -171,14 +143,9 @@ class ServerApart(MultiService):
         """Read the static rooms, then open the ports: that for dispatchers last."""
         self.running = 1
         try:
-            if self.static_rooms is not None:
-                yield self.static_rooms.startService()
-                if not self.running:
-                    return  # stopped meanwhile
-            if self.documents is not None:
-                yield self.documents.startService()
-                if not self.running:
-                    return
+            yield self._rooms.read(lambda: self.running)
+            if not self.running:
+                return  # stopped meanwhile
             yield self.draining.start()
             if not self.running:
                 return
@@ -211,10 +178,7 @@ class ServerApart(MultiService):
         yield self.links.stopService()
         if self.management is not None:
             yield self.management.stopService()
-        if self.documents is not None:
-            yield self.documents.stopService()
-        if self.static_rooms is not None:
-            yield self.static_rooms.stopService()
+        yield self._rooms.stop()
 
     @inlineCallbacks
     def reload(self) -> Generator[Deferred[Any], Any, Reloaded]:
@@ -223,11 +187,7 @@ class ServerApart(MultiService):
         Fails with `ReloadError`, and then nothing has changed, or with `DatabaseError`.
         """
         found = self._reloading.read()
-        count = 0
-        if self.static_rooms is not None:
-            yield self.static_rooms.refresh()
-            self.static_rooms.apply_defaults()
-            count = len(self.static_rooms.rooms)
+        count = yield self._rooms.read_again()
         return evolve(found, static_rooms=count)
 
     def _apply(self, config: Config) -> None:

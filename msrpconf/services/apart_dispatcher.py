@@ -15,7 +15,7 @@ from msrpconf.config import Config
 from msrpconf.protocols.channel import Handler
 from msrpconf.protocols.sip.dns import NameServers
 from msrpconf.services.claims import RoomClaims
-from msrpconf.services.compose import Trace
+from msrpconf.services.configured import Trace
 from msrpconf.services.dispatcher import DispatcherService
 from msrpconf.services.focus_links import FocusLinks
 from msrpconf.services.management import ManagementService

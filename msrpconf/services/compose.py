@@ -9,8 +9,7 @@ An application that embeds the server does the same with its own reactor::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Generator
 from typing import Any
 
 from attrs import evolve
@@ -18,44 +17,33 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 
-from msrpconf.conference.control import ConferenceControl
-from msrpconf.conference.publishing import Publisher, PublishSettings
 from msrpconf.conference.registry import ConferenceRegistry
-from msrpconf.conference.settings import ServerSettings
 from msrpconf.config import Config
-from msrpconf.presence.settings import NotifierSettings
-from msrpconf.presence.subscribing import Lifetimes
 from msrpconf.presence.watching import RoomWatchPolicy, WatchPolicy
 from msrpconf.protocols.channel import LocalChannel, local_pair
-from msrpconf.protocols.msrp.keepalive import KeepAlive
-from msrpconf.protocols.msrp.session import Limits
-from msrpconf.protocols.sip.dns import NameServers
-from msrpconf.protocols.sip.flow import Flow
-from msrpconf.services.draining import DrainFile, Draining, DrainRow, DrainStore
-from msrpconf.services.endpoint import PUBLISHED
+from msrpconf.services.configured import (
+    Trace,
+    configure_server,
+    draining_of,
+    end_publishing,
+    endpoint_options,
+    focus_settings,
+    presence_settings,
+    publisher_of,
+)
 from msrpconf.services.focus_authentication import authentication_of
-from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.services.management import ManagementService, Parts
 from msrpconf.services.management.parts import Reloaded
-from msrpconf.services.presence import EVENTS, PresenceService, PresenceSettings
+from msrpconf.services.presence import PresenceService
+from msrpconf.services.recorded_rooms import RecordedRooms
 from msrpconf.services.reloading import Reloading
-from msrpconf.services.room_documents import RoomDocumentService
-from msrpconf.services.server import ServerService
-from msrpconf.services.static_rooms import StaticRoomService
 from msrpconf.services.watch_policy import RuledWatchPolicy
 from msrpconf.services.xcap.service import make_xcap
-from msrpconf.storage.database import Database
 
 __all__ = ["ConferenceService", "Trace", "make_service"]
 
 log = Logger()
-
-PUBLISH_TIMEOUT = 2.0
-"""Seconds for a presence agent to take back what it was told, when the server stops."""
-
-Trace = Callable[[str, str, str, bytes], None]
-"""Told of every message: ``sip`` or ``msrp``, ``in`` or ``out``, the peer, the octets."""
 
 
 class ConferenceService(MultiService):
@@ -70,38 +58,23 @@ class ConferenceService(MultiService):
     def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
         MultiService.__init__(self)
         self.config = config
-        self.server = ServerService(
-            reactor,
-            server_settings(config),
-            config.server.listen,
-            trace=None if trace is None else msrp_trace(trace),
-            tls=config.load_tls(),
-            keep_alive=keep_alive(config),
-        )
+        self._rooms = RecordedRooms(config, reactor, trace)
+        self.server = self._rooms.server
         self.focus = FocusService(
             reactor,
             focus_settings(config),
             config.sip.listen,
             **endpoint_options(config, reactor, trace),
         )
-        url = config.database_url
-        self.static_rooms = (
-            None
-            if url is None
-            else StaticRoomService(
-                Database(url, reactor), self.server.control, reactor, config.database.refresh
-            )
-        )
+        self.static_rooms = self._rooms.static_rooms
         """The rooms that an operator has set up; None without a database."""
-        self.documents = self._make_documents(reactor)
+        self.documents = self._rooms.documents
         """The documents that say who may watch which room; None without a database."""
         self.presence = self._make_presence(reactor)
         """Who watches rooms; None where the configuration has no presence agent."""
         self.xcap = make_xcap(config, reactor, self.registry, self.documents)
         """The XCAP server; None where the configuration has none."""
-        self.focus.focus.authentication = authentication_of(
-            config, reactor, None if self.static_rooms is None else self.static_rooms.database
-        )
+        self.focus.focus.authentication = authentication_of(config, reactor, self._rooms.database)
         self.publisher = (
             None if config.focus.presence is None else publisher_of(config, self.server, reactor)
         )
@@ -130,10 +103,10 @@ class ConferenceService(MultiService):
             presence_settings(self.config),
             registry.rooms.get,
         )
-        if self.static_rooms is not None:
+        if self._rooms.database is not None:
             # Static rooms are here before it, and others are no more.
             name = f"server {self.config.server.name}"
-            presence.keep_in(self.static_rooms.database, name, patience=0.0)
+            presence.keep_in(self._rooms.database, name, patience=0.0)
         return presence
 
     def _make_management(self, reactor: Any) -> ManagementService | None:
@@ -155,14 +128,6 @@ class ConferenceService(MultiService):
             draining=self.draining,
         )
         return ManagementService(parts, config.management.listen, config.management_token)
-
-    def _make_documents(self, reactor: Any) -> RoomDocumentService | None:
-        if self.static_rooms is None:
-            return None
-        config, database = self.config, self.static_rooms.database
-        return RoomDocumentService(
-            database, self.registry, reactor, config.database.refresh, config.server.name
-        )
 
     @property
     def registry(self) -> ConferenceRegistry:
@@ -199,14 +164,9 @@ class ConferenceService(MultiService):
         self.focus.use_channel(to_server)
         self.server.use_channel(to_focus)
         try:
-            if self.static_rooms is not None:
-                yield self.static_rooms.startService()
-                if not self.running:
-                    return  # stopped meanwhile
-            if self.documents is not None:
-                yield self.documents.startService()
-                if not self.running:
-                    return
+            yield self._rooms.read(lambda: self.running)
+            if not self.running:
+                return  # stopped meanwhile
             yield self.draining.start()
             if not self.running:
                 return
@@ -250,10 +210,7 @@ class ConferenceService(MultiService):
         yield self.focus.stopService()
         if self.management is not None:
             yield self.management.stopService()
-        if self.documents is not None:
-            yield self.documents.stopService()
-        if self.static_rooms is not None:
-            yield self.static_rooms.stopService()
+        yield self._rooms.stop()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -265,11 +222,7 @@ class ConferenceService(MultiService):
         Fails with `ReloadError`, and then nothing has changed, or with `DatabaseError`.
         """
         found = self._reloading.read()
-        count = 0
-        if self.static_rooms is not None:
-            yield self.static_rooms.refresh()
-            self.static_rooms.apply_defaults()
-            count = len(self.static_rooms.rooms)
+        count = yield self._rooms.read_again()
         log.info(
             "reloaded {source}: changed {changed}; {count} static rooms",
             source=self.config.source,
@@ -289,162 +242,3 @@ class ConferenceService(MultiService):
 def make_service(config: Config, reactor: Any, trace: Trace | None = None) -> ConferenceService:
     """The service that a checked configuration describes."""
     return ConferenceService(config, reactor, trace)
-
-
-def draining_of(
-    config: Config,
-    control: ConferenceControl,
-    reactor: Any,
-    static_rooms: StaticRoomService | None,
-    hand_over: Callable[[], Deferred[Any]] | None = None,
-) -> Draining:
-    """Whether the server takes people in, kept where the configuration says."""
-    store: DrainStore | None = None
-    if static_rooms is not None:
-        store = DrainRow(static_rooms.database, config.server.name)
-    elif config.server.state is not None:
-        store = DrainFile(Path(config.source).parent / config.server.state, config.server.name)
-    return Draining(control, reactor, store, hand_over)
-
-
-def server_settings(config: Config) -> ServerSettings:
-    """What a configuration says to the server."""
-    server, conference = config.server, config.conference
-    return ServerSettings(
-        name=server.name,
-        msrp_host=server.advertised_host,
-        msrp_port=_first_port(config, "tcp"),
-        msrps_port=_first_port(config, "tls"),
-        ack_timeout=config.focus.ack_timeout,
-        msrp_timeout=server.msrp_timeout,
-        session_expires=server.session_expires,
-        grace=server.grace,
-        ad_hoc=conference.ad_hoc,
-        max_rooms=server.max_rooms,
-        files=config.files_directory,
-        max_files_octets=server.max_files_octets,
-        spool_octets=server.spool_octets,
-        congested_timeout=server.congested_timeout,
-        limits=Limits(queue_octets=server.queue_octets, chunk_timeout=server.chunk_timeout),
-        room=conference.room,
-    )
-
-
-def configure_server(server: ServerService, config: Config) -> None:
-    """Have a server take the settings of a configuration, of which not all can change."""
-    told = server.control.settings
-    # Where it listens was found out at the start.
-    server.control.settings = evolve(
-        server_settings(config),
-        msrp_host=told.msrp_host,
-        msrp_port=told.msrp_port,
-        msrps_port=told.msrps_port,
-        fingerprints=told.fingerprints,
-    )
-
-
-def publisher_of(config: Config, server: ServerService, reactor: Any) -> Publisher:
-    """What publishes the rooms of a server, by its way to the focus."""
-    control = server.control
-    return Publisher(
-        control.registry,
-        control.registry.conferences,
-        reactor,
-        control.send,
-        control.new_tag,
-        PublishSettings(expires=config.focus.publish_expires),
-    )
-
-
-def end_publishing(publisher: Publisher, reactor: Any) -> Deferred[None]:
-    """Tell watchers that nobody is there any more, unless that takes too long."""
-    told = publisher.finish()
-    told.addTimeout(PUBLISH_TIMEOUT, reactor, onTimeoutCancel=lambda _, __: None)
-    return told.addCallback(lambda _: publisher.stop())
-
-
-def keep_alive(config: Config) -> KeepAlive | None:
-    """When MSRP connections are asked whether they still are; None for never."""
-    server = config.server
-    return KeepAlive(server.keepalive, server.keepalive_timeout) if server.keepalive else None
-
-
-def _first_port(config: Config, transport: str) -> int | None:
-    ports = (each.port for each in config.server.listen if each.transport == transport)
-    return next(ports, None)
-
-
-def focus_settings(config: Config) -> FocusSettings:
-    """What a configuration says to the focus."""
-    sip = config.sip
-    proxy = config.focus.outbound_proxy
-    events = EVENTS if "presence" in config.components else ()
-    return FocusSettings(
-        sip.domains,
-        sip.trusted_networks,
-        sip.require,
-        sip.contact,
-        proxy,
-        presence=config.focus.presence,
-        events=events,
-        trusted_names=sip.trusted_names,
-        publish="server" not in config.components,
-    )
-
-
-def endpoint_options(config: Config, reactor: Any, trace: Trace | None) -> dict[str, Any]:
-    """What a configuration says to a SIP endpoint; see `SipEndpoint`."""
-    sip = config.sip
-    components = config.components
-    is_published_to = "presence" in components and "server" not in components
-    return {
-        "address": sip.address,
-        "max_transactions": sip.max_transactions,
-        "trace": None if trace is None else sip_trace(trace),
-        "tls": config.load_sip_tls(),
-        "dns": NameServers(reactor, sip.nameservers),
-        "limits": PUBLISHED if is_published_to else None,
-    }
-
-
-def presence_settings(config: Config) -> PresenceSettings:
-    """What a configuration says to the presence agent."""
-    presence = config.presence
-    return PresenceSettings(
-        NotifierSettings(
-            interval=presence.interval,
-            winfo_interval=presence.winfo_interval,
-            partial=presence.partial,
-            max_octets=presence.max_octets,
-            max_subscriptions=presence.max_subscriptions,
-            max_room_subscriptions=presence.max_room_subscriptions,
-            max_watcher_subscriptions=presence.max_watcher_subscriptions,
-            waiting=presence.waiting,
-            max_room_waiting=presence.max_room_waiting,
-        ),
-        lifetimes(config),
-    )
-
-
-def lifetimes(config: Config) -> Lifetimes:
-    """How long subscriptions and publications may last."""
-    presence = config.presence
-    return Lifetimes(presence.expires, presence.min_expires, presence.max_expires)
-
-
-def sip_trace(trace: Trace) -> Callable[[str, Flow, bytes], None]:
-    """What a focus tells a trace."""
-
-    def tell(direction: str, flow: Flow, octets: bytes) -> None:
-        trace("sip", direction, str(flow.peer), octets)
-
-    return tell
-
-
-def msrp_trace(trace: Trace) -> Callable[[str, str, bytes], None]:
-    """What a server tells a trace."""
-
-    def tell(direction: str, peer: str, octets: bytes) -> None:
-        trace("msrp", "in" if direction == "<" else "out", f"tcp:{peer}", octets)
-
-    return tell

@@ -15,7 +15,7 @@ from msrpconf import config_processes
 from msrpconf.config import Config
 from msrpconf.services.apart import FocusApart
 from msrpconf.services.children import Children, Command
-from msrpconf.services.compose import Trace
+from msrpconf.services.configured import Trace
 from msrpconf.services.management.parts import Reloaded
 
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from msrpconf.config import Config
 from msrpconf.protocols.sip.requests import RequestSender
-from msrpconf.services.compose import Trace, endpoint_options
+from msrpconf.services.configured import Trace, endpoint_options
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.focus_authentication import authentication_of
 from msrpconf.services.forwarding import Forwarding

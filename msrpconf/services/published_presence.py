@@ -12,7 +12,7 @@ from msrpconf.conference.published import PublishedStates
 from msrpconf.config import Config
 from msrpconf.presence.published_policy import PublishedWatchPolicy, RoomRights
 from msrpconf.presence.watching import CONFERENCE_EVENT, WatchPolicy
-from msrpconf.services.compose import presence_settings
+from msrpconf.services.configured import presence_settings
 from msrpconf.services.endpoint import SipEndpoint
 from msrpconf.services.presence import PresenceService
 from msrpconf.services.presence_memory import PATIENCE

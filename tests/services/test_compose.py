@@ -27,12 +27,8 @@ from msrpconf.protocols.sip.errors import SipParseError
 from msrpconf.protocols.sip.flow import Address, Flow
 from msrpconf.protocols.sip.message import Message, Request, Response, parse_message
 from msrpconf.protocols.sip.stream import KeepAlive, StreamParser
-from msrpconf.services.compose import (
-    ConferenceService,
-    focus_settings,
-    make_service,
-    server_settings,
-)
+from msrpconf.services.compose import ConferenceService, make_service
+from msrpconf.services.configured import focus_settings, server_settings
 from msrpconf.services.focus_checks import FocusSettings
 from msrpconf.services.focus_service import FocusService
 from msrpconf.storage.errors import DatabaseError
