@@ -18,6 +18,19 @@ MAX_PEOPLE = 1000
 """People who are remembered; of more, those go who were heard longest ago."""
 
 
+_OF_OTHERS = {
+    " has joined": "joined",
+    " has left": "left",
+    " has no voice any more": "muted",
+    " has a voice again": "unmuted",
+}
+_OF_ME = {
+    " has taken your voice: what you say is not sent": "muted",
+    " has given you a voice again": "unmuted",
+}
+"""How a room's texts end, and what they tell."""
+
+
 class UnknownPerson(Exception):
     """A name that means nobody, or several. The text says so."""
 
@@ -45,6 +58,7 @@ class People:
     """The people of one room; `me` is the user's own URI, which is none of them."""
 
     def __init__(self, me: str) -> None:
+        self._my_uri = me
         self._me = identity(me)
         self._known: dict[str, _Known] = {}
 
@@ -71,24 +85,28 @@ class People:
         self._known.pop(identity(uri), None)
 
     def told(self, text: str) -> tuple[str, str] | None:
-        """The room said something, perhaps of somebody who has come, gone or another name.
+        """The room said something, perhaps of what has happened to somebody.
 
-        If so, gives which of it, ``joined``, ``left`` or ``named``, and the URI of whom.
+        If so, gives which of it, ``joined``, ``left``, ``named``, ``muted`` or ``unmuted``, and the
+        URI of whom.
         """
-        for what in (" has joined", " has left"):
-            if text.endswith(what):
-                user = _labelled(text.removesuffix(what))
+        for end, what in _OF_ME.items():
+            if text.endswith(end):
+                return what, self._my_uri
+        for end, what in _OF_OTHERS.items():
+            if text.endswith(end):
+                user = _labelled(text.removesuffix(end))
                 break
         else:
-            what = " is now "
-            user = _labelled(text.partition(what)[2])
+            what = "named"
+            user = _labelled(text.partition(" is now ")[2])
         if user is None:
             return None
-        if what == " has left":
+        if what == "left":
             self.gone(user.uri)
         elif (known := self._know(user.uri)) is not None:
             known.nickname = user.name
-        return what.split()[-1].replace("now", "named"), user.uri
+        return what, user.uri
 
     def named(self, text: str) -> Person:
         """Whom a nickname, a name, an address or the part before its @ means.
@@ -107,8 +125,8 @@ class People:
         ]
         if not found:
             raise UnknownPerson(
-                f"Nobody called {text} is known here; /who shows who is. "
-                "Whoever was not is named by the address: bob@example.com"
+                f"Nobody called {text} is here, as far as is known; /who shows who is. "
+                "Anybody else is named by the address, such as bob@example.com"
             )
         if len(found) > 1:
             addresses = " or ".join(_address(each.uri) for each in found[:10])

@@ -25,14 +25,22 @@ MAX_TOLD = 1000
 FIRST = 8
 """People who are named when one comes in."""
 
-_NOTICED = {"joined": Happening.CAME, "left": Happening.LEFT, "named": Happening.NAMED}
+_NOTICED = {
+    "joined": Happening.CAME,
+    "left": Happening.LEFT,
+    "named": Happening.NAMED,
+    "muted": Happening.MUTED,
+    "unmuted": Happening.UNMUTED,
+}
 _SILENT = frozenset(
     (Happening.COUNT, Happening.ENDED, Happening.DEVICE_CAME, Happening.DEVICE_LEFT)
 )
 _COMINGS = frozenset((Happening.CAME, Happening.LEFT))
+_VOICE = frozenset((Happening.MUTED, Happening.UNMUTED))
 _OPPOSITE = {
-    Happening.CAME.value: Happening.LEFT.value,
-    Happening.LEFT.value: Happening.CAME.value,
+    one.value: other.value
+    for pair in ((Happening.CAME, Happening.LEFT), (Happening.MUTED, Happening.UNMUTED))
+    for one, other in (pair, pair[::-1])
 }
 _ASKED = frozenset((Happening.INVITED, Happening.NOT_COMING))
 
@@ -48,7 +56,7 @@ class RosterLines:
         self._begun = False
 
     def noticed(self, what: str, uri: str) -> bool:
-        """The room says that the user at `uri` has ``joined``, ``left`` or is otherwise ``named``.
+        """The room says of the user at `uri` one of the words in `_NOTICED`.
 
         Gives whether that is new.
         """
@@ -56,7 +64,14 @@ class RosterLines:
 
     def lines(self, watch: Watch, events: list[RoomEvent], with_panel: bool) -> list[str]:
         """What is to be shown; beside a panel, comings and goings are not."""
-        return [line for each in events if (line := self._line(watch, each, with_panel))]
+        # Who has no voice is a visitor for as long: that is one event, and one line.
+        voices = {_key(each.user.entity) for each in events if each.user and each.what in _VOICE}
+        return [
+            line
+            for each in events
+            if not (each.what is Happening.ROLE and each.user and _key(each.user.entity) in voices)
+            and (line := self._line(watch, each, with_panel))
+        ]
 
     def _line(self, watch: Watch, event: RoomEvent, with_panel: bool) -> str:
         what, user = event.what, event.user
@@ -80,7 +95,9 @@ class RosterLines:
             return ""
         if len(watch.roster.present) > CROWD or (with_panel and what in _COMINGS):
             return ""
-        return self._view.sentence(event) if self._is_new(identity(user.entity), what.value) else ""
+        # No room says it of a role: who is given one after another is told of each.
+        is_new = what is Happening.ROLE or self._is_new(identity(user.entity), what.value)
+        return self._view.sentence(event) if is_new else ""
 
     def _first(self, watch: Watch) -> str:
         others = [each for each in watch.roster.present if identity(each.entity) != self._me]

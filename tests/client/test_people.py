@@ -58,6 +58,15 @@ class PeopleTests(SynchronousTestCase):
         self.people.told("Ally <eve@example.net> has left")
         self.assertIn("Nobody", self.refused("ally"))
 
+    def test_what_the_room_tells_of_a_voice(self) -> None:
+        told = self.people.told
+        self.assertEqual(told("Ally <eve@example.net> has no voice any more"), ("muted", EVE))
+        self.assertEqual(told("eve@example.net has a voice again"), ("unmuted", EVE))
+        said = "eve@example.net has taken your voice: what you say is not sent"
+        self.assertEqual(told(said), ("muted", ME))
+        self.assertEqual(told("eve@example.net has given you a voice again"), ("unmuted", ME))
+        self.assertEqual([each.uri for each in self.people], [EVE])
+
     def test_a_nickname_that_looks_like_a_notice(self) -> None:
         self.people.told("x <bob@example.com> has joined <eve@example.net> has joined")
         self.assertEqual([person.uri for person in self.people], [EVE])

@@ -215,6 +215,23 @@ class RosterLinesTests(SynchronousTestCase):
         self.now = 60
         self.assertEqual(self.told(Happening.CAME, BOB), ["bob has joined"])
 
+    def test_who_has_no_voice_is_told_of_once(self) -> None:
+        watching: Any = Watching()
+        bob = User(BOB, roles=("visitor",), endpoints=(HERE,))
+        mute = [RoomEvent(Happening.ROLE, bob), RoomEvent(Happening.MUTED, bob)]
+        for _ in range(2):
+            said = self.lines.lines(watching, mute, False)
+            self.assertEqual(said, ["bob has no voice any more"])
+            self.assertFalse(self.lines.noticed("muted", BOB))
+            self.assertTrue(self.lines.noticed("unmuted", BOB))
+            self.assertEqual(self.told(Happening.UNMUTED, BOB), [])
+
+    def test_each_role_is_told_of(self) -> None:
+        for role in ("moderator", "participant", "moderator"):
+            watching: Any = Watching()
+            event = RoomEvent(Happening.ROLE, User(BOB, roles=(role,), endpoints=(HERE,)))
+            self.assertEqual(self.lines.lines(watching, [event], False), [f"bob is now {role}"])
+
     def test_oneself(self) -> None:
         self.assertEqual(self.told(Happening.CAME, ALICE), [])
         self.assertEqual(self.told(Happening.INVITED, BOB, by=ALICE), [])

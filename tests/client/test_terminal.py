@@ -280,7 +280,7 @@ class TerminalChatTests(SynchronousTestCase):
 
     def test_to_nobody_or_too_many(self) -> None:
         self.enter()
-        self.assertIn("Nobody called bob is known here", self.types("/msg bob hello"))
+        self.assertIn("Nobody called bob is here", self.types("/msg bob hello"))
         self.hear()
         self.hear(uri="sip:eve@example.net", name="bob")
         self.assertIn(
