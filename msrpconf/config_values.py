@@ -346,9 +346,10 @@ def database_url(value: object) -> str:
         raise UnexpectedValue(expected, value)
     try:
         read_url(value)
-    except ValueError as error:
-        # What is wrong may be at the password, which nobody wants to see.
-        raise UnexpectedValue(expected, str(error)) from None
+    except ValueError:
+        # Behind the scheme there may be a password, which nobody wants to see.
+        scheme, colon, _ = value.partition(":")
+        raise UnexpectedValue(expected, f"{scheme}:..." if colon else value) from None
     return value
 
 

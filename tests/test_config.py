@@ -267,6 +267,7 @@ class DatabaseTests(SynchronousTestCase):
         for wrong in ("oracle", "postgresql+asyncpg", "nonsense:"):
             error = self.assertRaises(ConfigError, Config.parse, text.format(wrong), "x")
             self.assertIn("[database] url: expected a URL such as", str(error))
+            self.assertIn(f'; found "{wrong.partition(":")[0]}:..."', str(error))
             self.assertNotIn("geheim", str(error))
 
 

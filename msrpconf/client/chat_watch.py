@@ -58,8 +58,10 @@ class ChatWatch:
     def _not_told(self, failure: Failure) -> None:
         # That the room tells nobody is no failure of the chat's.
         failure.trap(WatchError)
+        error = failure.value
+        assert isinstance(error, WatchError)
         # A server elsewhere publishes a room a moment after the first one is in it.
-        is_early = failure.value.status == 404 and self._early < MAX_EARLY
+        is_early = error.status == 404 and self._early < MAX_EARLY
         if is_early and not self._chat.ended:
             self._early += 1
             self._timers.set("again", REWATCH, self._again)

@@ -93,13 +93,9 @@ class People:
         for end, what in _OF_ME.items():
             if text.endswith(end):
                 return what, self._my_uri
-        for end, what in _OF_OTHERS.items():
-            if text.endswith(end):
-                user = _labelled(text.removesuffix(end))
-                break
-        else:
-            what = "named"
-            user = _labelled(text.partition(" is now ")[2])
+        end = next((each for each in _OF_OTHERS if text.endswith(each)), "")
+        what = _OF_OTHERS.get(end, "named")
+        user = _labelled(text.removesuffix(end) if end else text.partition(" is now ")[2])
         if user is None:
             return None
         if what == "left":

@@ -262,7 +262,7 @@ class TerminalChat:
         return self._transfer(
             self._stay.chat.fetch_file(selector, path, progress),
             progress,
-            f"{path.name} was not fetched",
+            f"{selector.name or path.name} was not fetched",
             f"{path} is there.",
         )
 
@@ -427,5 +427,5 @@ def _why(failure: Failure) -> str:
     if isinstance(error, CancelledError):
         return "broken off"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return failure.getErrorMessage()

@@ -42,6 +42,7 @@ LEAVE_TIMEOUT = 3.0
 """Seconds that a room has to answer who leaves."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 _ROOM = click.argument("room")
@@ -152,11 +153,11 @@ class Visit:
                 room_uri,
                 user_uri,
                 name or None,
-                None if proxy is None else proxy_uri(proxy),
+                None if proxy is None else _option("--proxy", proxy_uri, proxy),
                 plain,
                 parse_trace(trace),
                 tls,
-                None if listen is None else Address.parse(listen),
+                None if listen is None else _option("--listen", Address.parse, listen),
                 password,
                 register,
                 None if ca is None else _authorities(ca),
@@ -167,6 +168,14 @@ class Visit:
     def user_uri(self, user: str) -> SipURI:
         """Another user, written as with --as. Raises `ClickException`."""
         return _user_uri(user, self.room)
+
+
+def _option(name: str, read: Callable[[str], T], text: str) -> T:
+    """What was written with an option. Raises ValueError, which begins with its name."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _authorities(name: str) -> tuple[x509.Certificate, ...]:

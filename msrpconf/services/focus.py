@@ -331,7 +331,7 @@ class Focus(UserAgentServer):
             return succeed(self.published(request))
         agent = self.settings.presence
         if agent is None:
-            why = "No presence agent is known to this focus: [focus] presence names one"
+            why = "No presence agent is known to this focus: write [presence], or [focus] presence"
             return succeed(request.response(501, why))
         return self.sender.send(request, proxy=agent)
 

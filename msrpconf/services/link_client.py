@@ -18,6 +18,7 @@ from msrpconf.protocols.channel_counters import LinkCounters
 from msrpconf.protocols.channel_hello import Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.channel_tls import ChannelTls, is_for
+from msrpconf.protocols.connect_errors import why_not_connected
 from msrpconf.visible import visible
 
 
@@ -115,7 +116,7 @@ class LinkClient:
 
     def _no_way(self, failure: Failure) -> None:
         if self.wanted:
-            self._not_connected(failure.getErrorMessage())
+            self._not_connected(why_not_connected(failure))
 
     def _not_connected(self, why: str) -> None:
         self._note(why)

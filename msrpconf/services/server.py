@@ -82,10 +82,14 @@ class ServerService(Service):
     def startService(self) -> None:
         """Listen. Raises `CannotListenError` for a port that is taken: then stop the service.
 
-        OSError where the directory of the rooms' files cannot be used.
+        OSError where the directory of the rooms' files cannot be used: which, and why.
         """
         Service.startService(self)
-        self.control.files.store.open()
+        try:
+            self.control.files.store.open()
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+            raise OSError(f"[server] files: {why}") from None
         for address in self._listen:
             self.ports.append(self._open(address))
         told = {"tcp": None, "tls": None}

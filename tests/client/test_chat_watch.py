@@ -1,4 +1,4 @@
-"""The watch of a chat: one that is refused too early is begun again, and one that is final is not."""
+"""The watch of a chat: what is asked too early is asked again, what is refused for good is not."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.client.test_watching import BOB, ROOM, WatchCase, full
 class ChatWatchTests(WatchCase):
     def setUp(self) -> None:
         super().setUp()
-        listener = SimpleNamespace(on_events=self.happened)
+        listener = SimpleNamespace(on_events=self.heard)
         self.chat = SimpleNamespace(address=ROOM, via=None, ended=False, listener=listener)
         agent: Any = self.agent
         chat: Any = self.chat
         self.chat_watch = ChatWatch(agent, chat)
         self.chat_watch.begin()
 
-    def happened(self, _: Watch, events: list[RoomEvent]) -> None:
+    def heard(self, _: Watch, events: list[RoomEvent]) -> None:
         self.events.extend(events)
 
     def whats(self) -> list[Happening]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -84,6 +85,14 @@ class ServerTestCase(SynchronousTestCase):
         )
         self.service.use_channel(self.channel)
         self.service.startService()
+
+    def test_files_that_can_be_nowhere(self) -> None:
+        at = Path(self.mktemp())
+        at.touch()
+        service = ServerService(self.reactor, ServerSettings(files=str(at)), [])
+        self.addCleanup(service.stopService)
+        error = self.assertRaises(OSError, service.startService)
+        self.assertEqual(str(error), f"[server] files: {at}: File exists")
 
     def connect(self) -> tuple[Protocol, StringTransport]:
         """Somebody connects to the MSRP port."""

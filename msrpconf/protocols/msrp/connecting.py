@@ -11,6 +11,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from msrpconf.protocols.connect_errors import why_not_connected
 from msrpconf.protocols.msrp.connection import MsrpConnection, MsrpFactory
 from msrpconf.protocols.msrp.destination import Destination
 from msrpconf.protocols.tls import Tls, TlsError, why_no_tls
@@ -85,7 +86,7 @@ def _explain(failure: Failure, destination: Destination) -> Failure:
     if isinstance(error, TlsError):
         return Failure(MsrpConnectError(f"no TLS: {error}", untrusted=True))
     if not isinstance(error, SSL.Error | VerificationError):
-        return Failure(MsrpConnectError(failure.getErrorMessage()))
+        return Failure(MsrpConnectError(why_not_connected(failure)))
     why = why_no_tls(error)
     if "certificate verify failed" in why:
         if destination.fingerprints:

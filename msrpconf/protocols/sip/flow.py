@@ -103,7 +103,9 @@ class Address:
         """Reads what `str()` writes. Raises ValueError, which says what is wrong."""
         transport, colon, rest = text.strip().partition(":")
         if not colon:
-            raise ValueError(f"expected transport:host:port, got {text!r}")
+            raise ValueError(
+                f"expected transport:host:port, such as udp:127.0.0.1:5060, got {text!r}"
+            )
         return cls(transport.lower(), *parse_endpoint(rest))
 
     @property

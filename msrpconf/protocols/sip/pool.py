@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -23,6 +21,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from msrpconf.protocols.connect_errors import why_not_connected
 from msrpconf.protocols.line_budget import LineBudget
 from msrpconf.protocols.sip.aliases import Aliases
 from msrpconf.protocols.sip.connection import ConnectionLimits, SipConnection
@@ -302,7 +301,7 @@ class _Dialling:
 
         def failed(failure: Failure) -> None:
             self._table.pop(self._target, None)
-            error = TransportError(f"{self._target}: {_reason(failure)}")
+            error = TransportError(f"{self._target}: {why_not_connected(failure)}")
             for waiter in self._take():
                 waiter.errback(error)
 
@@ -327,11 +326,3 @@ class _Dialling:
     def _take(self) -> list[Deferred[SipConnection]]:
         taken, self._waiting = self._waiting, []
         return taken
-
-
-def _reason(failure: Failure) -> str:
-    """Why a connection could not be made, in words without ours or Twisted's class names."""
-    error = failure.value
-    if isinstance(error, ConnectError) and error.osError is not None:
-        return os.strerror(error.osError)
-    return failure.getErrorMessage().rstrip(".") or type(error).__name__

@@ -141,5 +141,15 @@ _SCHEMAS: dict[str, Schema] = {
 }
 
 DISPATCHER = Interface(
-    OPERATIONS, _SCHEMAS, "The servers that a dispatcher connects to, and which has which room."
+    OPERATIONS,
+    _SCHEMAS,
+    "The servers that a dispatcher connects to, and which has which room.",
+    (
+        (
+            "/v1/rooms",
+            "rooms and who is in them are managed beside their server: /v1/dispatcher/rooms, or"
+            " msrpconf server rooms, says which that is",
+        ),
+        ("/v1/drain", "it is servers that are drained: msrpconf server drain NAME"),
+    ),
 )

@@ -49,6 +49,15 @@ FOCUS = Interface(
         ),
     },
     "A focus, whose dispatcher is elsewhere: ask that one for servers and rooms.",
+    (
+        ("/v1/dispatcher/", "the dispatcher is a process by itself: ask beside that"),
+        (
+            "/v1/rooms",
+            "rooms and who is in them are managed beside their server: the dispatcher, asked by"
+            " msrpconf server rooms, says which that is",
+        ),
+        ("/v1/drain", "it is servers that are drained: ask beside the dispatcher"),
+    ),
 )
 
 

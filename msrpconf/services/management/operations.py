@@ -43,11 +43,15 @@ class Operation:
 
 @frozen
 class Interface:
-    """All that can be asked of one kind of process; `about` says what it is about."""
+    """All that can be asked of one kind of process; `about` says what it is about.
+
+    `elsewhere` has beginnings of paths that other kinds of process serve, and says which.
+    """
 
     operations: tuple[Operation, ...]
     schemas: dict[str, Schema]
     about: str
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
 
 LIMIT = Query(
@@ -277,4 +281,14 @@ OPERATIONS = (
     ),
 )
 
-SERVER = Interface(OPERATIONS, SCHEMAS, "Rooms, who is in them, and the server that they are on.")
+SERVER = Interface(
+    OPERATIONS,
+    SCHEMAS,
+    "Rooms, who is in them, and the server that they are on.",
+    (
+        (
+            "/v1/dispatcher/",
+            "there is no dispatcher here: ask beside the one that you mean",
+        ),
+    ),
+)

@@ -8,12 +8,13 @@ from urllib.parse import parse_qsl
 
 from attrs import field, frozen
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from msrpconf.conference.operating import CannotBeDone, NotThere
 from msrpconf.conference.static import StaticRoomError
+from msrpconf.config_values import instead
 from msrpconf.services.management.guard import Guard
 from msrpconf.services.management.http import JSON, Answer, Call, decode
 from msrpconf.services.management.openapi import MERGE_PATCH
@@ -22,6 +23,7 @@ from msrpconf.services.management.parts import ReloadError
 from msrpconf.services.management.problem import Problem
 from msrpconf.services.management.schemas import Schema, ref
 from msrpconf.storage.errors import DatabaseError, NoSuchRoom, RoomChanged, RoomExists
+from msrpconf.visible import visible
 
 _STATUS: dict[type[Exception], int] = {
     NotThere: 404,
@@ -56,6 +58,7 @@ class Router:
     ) -> None:
         operations, components = interface.operations, {"schemas": interface.schemas}
         self._guard = guard
+        self._elsewhere = interface.elsewhere
         self._routes = [(each, functions[each.id]) for each in operations]
         self._bodies = {
             name: Draft202012Validator({**ref(name), "components": components})
@@ -69,7 +72,7 @@ class Router:
         if not any(operation.open for operation, _ in here):
             self._guard.check_token(call.headers)
         if not here:
-            raise Problem(404, "there is nothing at this path: /openapi.json says what there is")
+            raise Problem(404, self._why_nothing(call.path))
         method = "GET" if call.method == "HEAD" else call.method
         for operation, function in here:
             if operation.method == method:
@@ -79,6 +82,12 @@ class Router:
         methods = {operation.method for operation, _ in here}
         allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         raise Problem(405, f"{call.path} takes {allowed}", (("Allow", allowed),))
+
+    def _why_nothing(self, path: str) -> str:
+        for beginning, why in self._elsewhere:
+            if f"{path}/".startswith(beginning):
+                return why
+        return "there is nothing at this path: /openapi.json says what there is"
 
     def _read(self, operation: Operation, call: Call) -> Asked:
         names = operation.segments
@@ -155,8 +164,20 @@ def _check(value: object, validator: Draft202012Validator, where: str) -> None:
         return
     path = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in error.path)
     place = f"{where}, {path.lstrip('.')[:200]}" if path else where
-    text = error.message
+    text = _unknown(error) or error.message
     raise Problem(400, f"{place}: {text if len(text) <= 300 else text[:297] + '...'}")
+
+
+def _unknown(error: ValidationError) -> str:
+    """What to write instead of a name that there is not; empty where that is not what is wrong."""
+    schema, instance = error.schema, error.instance
+    if error.validator != "additionalProperties" or error.validator_value is not False:
+        return ""
+    assert isinstance(schema, Mapping)
+    assert isinstance(instance, dict)
+    known = sorted(schema.get("properties", ()))
+    name = next(each for each in instance if each not in known)
+    return f"{visible(name[:80])} is unknown{instead(name[:80], known, 'names')}"
 
 
 def _as_problem(failure: Failure) -> Answer:

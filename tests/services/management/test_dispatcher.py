@@ -307,7 +307,8 @@ class FocusApartTests(ApartTestCase):
         self.assertIn("there is no link to the dispatcher at unix:/run/dispatcher: ", reason)
         found = samples(operator.ask("GET", "/metrics").body)
         self.assertEqual(found["msrpconf_link_up", (("peer", "unix:/run/dispatcher"),)], 0)
-        self.assertEqual(operator.ask("GET", SERVERS).status, 404)
+        operator.refused(operator.ask("GET", SERVERS), 404, "is a process by itself")
+        operator.refused(operator.ask("GET", "/v1/rooms"), 404, "beside their server")
 
     def test_the_dispatcher_says_which_focuses_it_has(self) -> None:
         operator = self.of_dispatcher()

@@ -24,6 +24,10 @@ class RequestTests(ManagementTestCase):
         for path in ("/v2", "/v1/rooms/", "/v1//participants", "/v1/rooms/a/b/c/d", "/%2e%2e/x"):
             self.refused(self.ask("GET", path), 404, "there is nothing at this path")
 
+    def test_what_another_process_has(self) -> None:
+        for path in ("/v1/dispatcher/servers", "/v1/dispatcher"):
+            self.refused(self.ask("GET", path), 404, "there is no dispatcher here")
+
     def test_no_such_method(self) -> None:
         reply = self.ask("POST", "/v1/status", {})
         self.refused(reply, 405, "/v1/status takes GET, HEAD")
@@ -56,7 +60,7 @@ class RequestTests(ManagementTestCase):
             ([], "the body: [] is not of type 'object'"),
             ({}, "'uri' is a required property"),
             ({"uri": 5}, "the body, uri: 5 is not of type 'string'"),
-            ({"uri": "x@y", "colour": 1}, "'colour' was unexpected"),
+            ({"uri": "x@y", "colour": 1}, "colour is unknown; the names are "),
             ({"uri": "x@y", "users": {"sip:a@b": "king"}}, "'king' is not one of"),
             ({"uri": "x@y", "settings": {"burst": 0}}, "the body, settings.burst: 0 is less"),
         ):

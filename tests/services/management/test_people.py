@@ -95,7 +95,7 @@ class RoomTests(ManagementTestCase):
         self.joined("alice")
         for change, status, said in (
             ({}, 400, "the body: {}"),
-            ({"uri": "x@y"}, 400, "'uri' was unexpected"),
+            ({"uri": "x@y"}, 400, "uri is unknown; the names are "),
             ({"subject": "a\nb"}, 422, "subject: must be one line of text"),
             ({"users": {"sip:": "owner"}}, 422, "roles: "),
             ({"users": {"*@home.com": "owner"}}, 422, "a whole domain cannot be owner"),
