@@ -57,12 +57,12 @@ class Chaos:
         """Go on until it is over, then wait until all parts are there."""
         while not self.is_over:
             yield deferLater(self._reactor, self._random.uniform(1.0, 5.0))
-            free = [each for each in self._parts.all if not each.is_busy]
+            part = self._random.choice(self._parts.all)
             what = self._random.choices(("KILL", "TERM", "STOP"), (6, 4, 3))[0]
             span = self._random.uniform(0.1, SHORT if what == "STOP" else AWAY)
-            if not free or self.is_over:
+            if part.is_busy or self.is_over:
                 continue
-            doing = self._do(self._random.choice(free), what, span)
+            doing = self._do(part, what, span)
             self._doing.add(doing)
             doing.addBoth(self._done, doing)
         while self._doing:
