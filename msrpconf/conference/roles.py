@@ -119,6 +119,15 @@ class Roles:
                 return role
         return None
 
+    def changed_since(self, before: Roles) -> frozenset[str] | None:
+        """The canonical URIs of users whose role may be another than it was; None for anybody's."""
+        if self.others is not before.others:
+            return None
+        assigned = {key for key, _ in self.assigned.items() ^ before.assigned.items()}
+        if any(map(is_whole_domain, assigned)):
+            return None
+        return frozenset(assigned | (self.muted ^ before.muted))
+
     @property
     def owners(self) -> tuple[str, ...]:
         """The canonical URIs of the owners."""

@@ -178,7 +178,10 @@ class Room:
     @roles.setter
     def roles(self, roles: Roles) -> None:
         before, self._roles = self._roles, roles
+        changed = roles.changed_since(before)
         for each in self.participants:
+            if changed is not None and changed.isdisjoint(each.identity.keys):
+                continue  # ownership passes on in rooms of thousands, too
             role = roles.of(each.identity)
             if role is not each.role:
                 each.role = role

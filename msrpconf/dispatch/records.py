@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from attrs import asdict, field, fields, frozen
-from cattrs import BaseValidationError, Converter
+from attrs import NOTHING, field, fields, frozen
 
 from msrpconf.protocols.sip.dialog import Dialog
 from msrpconf.protocols.sip.errors import SipSyntaxError
@@ -145,9 +144,6 @@ class Changes:
     said: tuple[tuple[str, str, str], ...] = ()
 
 
-_CONVERTER = Converter(forbid_extra_keys=False)
-
-
 def encode_changes(changes: Changes) -> bytes:
     """The body of a SYNC, in JSON."""
     document: dict[str, Any] = {}
@@ -163,7 +159,7 @@ def encode_changes(changes: Changes) -> bytes:
 
 
 def _told(record: DialogRecord) -> dict[str, Any]:
-    values = asdict(record)
+    values = {name: getattr(record, name) for name in _NAMES}
     for name in ("seat", "moves"):
         if not values[name]:
             del values[name]
@@ -196,13 +192,17 @@ def _array(document: dict[str, Any], name: str) -> list[Any]:
 _TEXTS = frozenset(
     {"room", "call_id", "local_tag", "local_uri", "remote_uri", "target", "way", "remote_tag"}
 )
-_NAMES = frozenset(each.name for each in fields(DialogRecord))
+_NAMES = tuple(each.name for each in fields(DialogRecord))
+_NEEDED = frozenset(each.name for each in fields(DialogRecord) if each.default is NOTHING)
 
 
 def _record(value: Any) -> DialogRecord:
     if not isinstance(value, dict):
         raise RecordError("a dialog: expected a JSON object")
-    known = {name: each for name, each in value.items() if name in _NAMES}
+    known = {name: value[name] for name in _NAMES if name in value}
+    missing = _NEEDED - known.keys()
+    if missing:
+        raise RecordError(f"a dialog: {min(missing)} is missing")
     for name, each in known.items():
         wanted = name == "remote_tag" and each is None
         if name in _TEXTS:
@@ -212,20 +212,25 @@ def _record(value: Any) -> DialogRecord:
         elif name == "routes":
             wanted = isinstance(each, list) and len(each) <= 64 and all(map(_is_text, each))
         else:
-            wanted = isinstance(each, int) and 0 <= each < 2**32
+            wanted = type(each) is int and 0 <= each < 2**32
         if not wanted:
             raise RecordError(f"a dialog: {name} has a value that it cannot have")
     try:
-        record = _CONVERTER.structure(known, DialogRecord)
-        parse_uri(record.target)
-        NameAddr.parse(record.local_uri)
-    except (BaseValidationError, SipSyntaxError, TypeError, ValueError) as error:
+        parse_uri(known["target"])
+        NameAddr.parse(known["local_uri"])
+    except SipSyntaxError as error:
         raise RecordError(f"a dialog: {error}") from None
-    return record
+    known["routes"] = tuple(known.get("routes", ()))
+    return DialogRecord(**known)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT and not {"\r", "\n"} & set(value)
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_TEXT
+        and "\r" not in value
+        and "\n" not in value
+    )
 
 
 def _dialog_id(value: Any) -> DialogId:

@@ -130,8 +130,7 @@ def _message(head: Head, body: bytes) -> Enveloped:
     transaction = headers.get(TRANSACTION)
     if transaction is None or len(transaction) > 64 or not is_token(transaction):
         raise ChannelSyntaxError(f"{TRANSACTION}: expected a token of at most 64 characters")
-    headers.remove(TRANSACTION)
-    headers.remove("Content-Length")
+    headers.remove(TRANSACTION, "Content-Length")
     match = _STATUS.fullmatch(head.start_line)
     if match is not None:
         return Enveloped(transaction, Response(int(match[1]), match[2] or "", headers, body))

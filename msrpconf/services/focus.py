@@ -167,8 +167,7 @@ class Focus(UserAgentServer):
         if unreadable(request) is not None:
             # Let through because nobody needs to read it: so nobody shall.
             request.body = b""
-            for name in _BODY_HEADERS:
-                request.headers.remove(name)
+            request.headers.remove(*_BODY_HEADERS)
         if is_direct(transaction):
             request.headers.add(FLOW, str(transaction.flow))
         if room is not None:
@@ -349,6 +348,5 @@ def _call(request: Request) -> CallKey:
 def _for_channel(request: Request) -> Request:
     """A client's request without what belongs to its hop, or to us alone."""
     copy = request.copy()
-    for name in (*_HOP_HEADERS, FLOW, CONFERENCE):
-        copy.headers.remove(name)
+    copy.headers.remove(*_HOP_HEADERS, FLOW, CONFERENCE)
     return copy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf.conference.identity import Identity
@@ -11,6 +13,17 @@ from msrpconf.protocols.sip.headers import NameAddr
 from tests.conference.support import ControlTestCase
 
 MEMBER, BANNED, OWNER, VISITOR = Role.MEMBER, Role.BANNED, Role.OWNER, Role.VISITOR
+
+
+USERS = tuple(f"sip:{name}@{host}" for name in "abc" for host in ("home.com", "work.com"))
+SOME = st.builds(
+    Roles,
+    st.dictionaries(
+        st.sampled_from((*USERS, "*@home.com")), st.sampled_from([MEMBER, BANNED, VISITOR])
+    ),
+    st.sampled_from([Role.PARTICIPANT, VISITOR]),
+    st.frozensets(st.sampled_from(USERS)),
+)
 
 
 def user(from_: str, *asserted: str) -> Identity:
@@ -77,6 +90,21 @@ class RoleTests(SynchronousTestCase):
         self.assertIs(roles.of(user("sip:bob@home.com")), VISITOR)
         self.assertIs(roles.of(user("sip:alice@home.com")), OWNER)
         self.assertIs(roles.of(user("sip:eve@home.com")), BANNED)
+
+    @given(SOME, SOME, st.sampled_from(USERS), st.sampled_from(USERS))
+    def test_whose_role_has_changed(
+        self, before: Roles, after: Roles, from_: str, asserted: str
+    ) -> None:
+        who = user(from_, asserted)
+        changed = after.changed_since(before)
+        if changed is not None and changed.isdisjoint(who.keys):
+            self.assertIs(after.of(who), before.of(who))
+
+    def test_of_few_it_may_have(self) -> None:
+        before = Roles({USERS[0]: OWNER})
+        after = before.assign((USERS[1],), OWNER).mute((USERS[2],))
+        self.assertEqual(after.changed_since(before), frozenset(USERS[1:3]))
+        self.assertEqual(after.changed_since(after), frozenset())
 
     def test_who_is_anonymous_is_nobody(self) -> None:
         anonymous = "sip:anonymous@anonymous.invalid"

@@ -175,21 +175,25 @@ class Headers:
             _check(*pair)
         key = header_key(name)
         place = len(self._items)
-        kept = []
-        for position, item in enumerate(self._items):
-            if header_key(item[0]) == key:
-                place = min(place, position)
-            else:
-                kept.append(item)
-        kept[place:place] = new
-        self._items = kept
+        if self._index.get(key):
+            place = next(n for n, item in enumerate(self._items) if header_key(item[0]) == key)
+            self.remove(name)
+        self._items[place:place] = new
         self._index[key] = [value for _, value in new]
         self._changed(key)
 
-    def remove(self, name: str) -> None:
-        """Removes all header fields of that name, if there are any."""
-        if name in self:
-            self.set_all(name, ())
+    def remove(self, *names: str) -> None:
+        """Removes all header fields of these names, if there are any."""
+        gone = {key for key in map(header_key, names) if self._index.pop(key, None)}
+        if not gone:
+            return
+        known = KNOWN_NAMES
+        self._items = [
+            item for item in self._items if (known.get(item[0]) or header_key(item[0])) not in gone
+        ]
+        self._parsed = {
+            entry: value for entry, value in self._parsed.items() if entry[0] not in gone
+        }
 
     def copy(self) -> Headers:
         """An independent copy."""
@@ -233,7 +237,7 @@ class Headers:
 
 
 def _check(name: str, value: str) -> None:
-    if not grammar.is_token(name):
+    if name not in KNOWN_NAMES and not grammar.is_token(name):
         raise SipSyntaxError(f"a header name must be a token, got {shown(name)}")
     if "\n" in value or "\r" in value:
         raise SipSyntaxError(f"a header value cannot hold a line break: {shown(value)}")
