@@ -34,11 +34,15 @@ from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.msrp.connection import MsrpConnection
 from msrpconf.protocols.sip.message import Response
 from msrpconf.services.dispatchers import DispatcherLinks
+from msrpconf.services.server import SHUTDOWN
 from msrpconf.services.taking_over import move_request, write_history
 from msrpconf.visible import visible
 
 AT_ONCE = 50
 """Rooms that are handed over at one time."""
+
+ACKNOWLEDGED = 2.0
+"""Seconds for the ACK of who was let in just before."""
 
 ARRIVES = 2.0
 """Seconds for what was said to arrive, at who reads it."""
@@ -102,8 +106,11 @@ class HandingOver:
     def _hand_over(self, room: Room) -> Generator[Deferred[Any], Any, list[Participant]]:
         """Hand over one; gives who goes."""
         link = self._link()
+        if link is None:
+            return []
+        yield self._acknowledged(room)
         people = [each for each in room.participants if each.state is State.JOINED]
-        if link is None or not people:
+        if not people:
             return []
         room.silent = True
         found = (each.session.connection for each in people)
@@ -127,6 +134,27 @@ class HandingOver:
         if len(gone) < len(people):
             self._not_moved(room, f"{len(people) - len(gone)} of {len(people)} could not")
         return gone
+
+    @inlineCallbacks
+    def _acknowledged(self, room: Room) -> Generator[Deferred[Any], Any, None]:
+        """Wait for the ACKs of who was let in, and send out who says none.
+
+        Who stayed behind would go on being answered, and be heard by nobody.
+        """
+        seats = self._control.arrivals.seats  # those who come from elsewhere have been asked to
+
+        def joining() -> list[Participant]:
+            return [
+                each
+                for each in room.participants
+                if each.state is State.EXPECTED and each not in seats
+            ]
+
+        latest = self._clock.seconds() + ACKNOWLEDGED
+        while joining() and self._clock.seconds() < latest:
+            yield deferLater(self._clock, TURN)
+        for each in joining():
+            self._control.expel(each, SHUTDOWN)
 
     def _not_moved(self, room: Room, why: str) -> None:
         text = "{room} was not handed over to another server: {why}"

@@ -470,10 +470,24 @@ class HandingOverTests(MovingTestCase):
         self.seconds(10)
         self.assertEqual(self.successResultOf(result), 0)
 
-    def test_who_had_not_joined_yet_stays(self) -> None:
-        self.answer(self.invite("dave"))
+    def test_who_joins_in_that_moment_goes_along(self) -> None:
+        tag = self.answer(self.invite("dave")).to.tag or ""
         self.stop()
-        self.assertEqual(self.servers[self.lost].calls, ["dave"])
+        self.assertEqual(self.servers[self.other].calls, [])
+        self.answer(self.in_dialog("ACK", tag, "dave"))
+        self.seconds(1)
+        self.assertEqual(self.servers[self.lost].calls, [])
+        self.assertEqual(self.servers[self.other].calls, sorted((*PEOPLE, "dave")))
+        self.assertEqual(self.byes(), [])
+
+    def test_who_says_no_ack_is_sent_out_before_the_others_go(self) -> None:
+        self.answer(self.invite("dave"))
+        result = self.stop()
+        self.seconds(2)
+        self.assertEqual(self.successResultOf(result), 3)
+        self.assertEqual(self.byes(), ["dave"])
+        self.assertTrue(self.said("dropped: The conference server is shutting down"))
+        self.assertEqual(self.servers[self.lost].calls, [])
         self.assertEqual(self.servers[self.other].calls, sorted(PEOPLE))
 
     def test_who_does_not_follow_gets_a_bye_of_the_other(self) -> None:
