@@ -257,6 +257,13 @@ class VisitorTests(SynchronousTestCase):
             self.refusal(joining), "sip:lobby@example.com: 503 This server has its 9 rooms"
         )
 
+    def test_who_is_asked_for_a_password_learns_how_to_give_one(self) -> None:
+        for password, end in ((None, "; give it as MSRPCONF_PASSWORD"), ("wrong", "")):
+            joining = self.joining(password=password)
+            self.agents[-1].joining.errback(JoinError(401, "A password is needed"))
+            said = f"sip:lobby@example.com: 401 A password is needed{end}"
+            self.assertEqual(self.refusal(joining), said)
+
     def test_a_refusal_is_told_without_what_a_terminal_obeys(self) -> None:
         joining = self.joining()
         self.agents[0].joining.errback(JoinError(403, "Go\x1b[2J"))

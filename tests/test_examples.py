@@ -94,6 +94,7 @@ class HelpDeskTests(ProcessCase):
             (400, "needs a title", f"{url}/", {"title": ""}),
             (403, "not ours", f"{url}/", {"title": "x"}, "https://evil.example.com"),
             (404, "no such ticket", f"{url}/tickets/7"),
+            (404, "no such ticket", f"{url}/tickets"),
             (404, "no such ticket", f"{url}/tickets/x", {"text": "hello"}),
         ):
             got, page = yield self.ask(*asked)

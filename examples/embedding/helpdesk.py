@@ -212,7 +212,7 @@ class Web:
         return json.dumps({"tickets": tickets}).encode()
 
     async def ticket(self, request):
-        number, *action = request.postpath
+        number, *action = request.postpath or [b""]
         ticket = self._desk.tickets.get(int(number) if number.isdigit() else 0)
         if ticket is None or ticket.chat is None:
             raise Refused("There is no such ticket, or it has been closed", 404)

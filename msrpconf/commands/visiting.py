@@ -285,6 +285,8 @@ class Visitor:
                 # There was no answer, as an address in front says: what a server has to say of
                 # itself has none.
                 text += f". If no server is running there, {_start_a_server()}"
+            if error.status in (401, 407) and self.visit.password is None:
+                text += "; give it as MSRPCONF_PASSWORD"
             raise click.ClickException(visible(text)) from None
         except TimeoutError:
             where = " or ".join(map(str, addresses))

@@ -9,6 +9,7 @@ A child whose parent dies, in whatever way, finds its standard input closed, and
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +18,12 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ConnectionDone, ProcessExitedAlready, ReactorNotRunning
+from twisted.internet.error import (
+    ConnectionDone,
+    ProcessExitedAlready,
+    ProcessTerminated,
+    ReactorNotRunning,
+)
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -91,7 +97,7 @@ class Child(ProcessProtocol):
         self.log.error(
             "server process {name} has ended: {why}; it is started again in {wait:g} s",
             name=self.command.name,
-            why=reason.getErrorMessage(),
+            why=_why_ended(reason),
             wait=self._wait,
         )
         self._later = self._reactor.callLater(self._wait, self.start)
@@ -127,6 +133,18 @@ class Child(ProcessProtocol):
         text = "server process {name} has not ended for {seconds:g} s: it is killed"
         self.log.error(text, name=self.command.name, seconds=STOP_TIMEOUT)
         self.signal("KILL")
+
+
+def _why_ended(reason: Failure) -> str:
+    """How a process has ended, in words."""
+    error = reason.value
+    if not isinstance(error, ProcessTerminated):
+        return "exit status 0"
+    if error.signal is None:
+        return f"exit status {error.exitCode}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(error.signal).name}"
+    return f"killed by signal {error.signal}"
 
 
 class Children(Service):

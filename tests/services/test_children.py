@@ -9,9 +9,11 @@ from twisted.internet.error import (
     ConnectionLost,
     ProcessDone,
     ProcessExitedAlready,
+    ProcessTerminated,
     ReactorNotRunning,
 )
 from twisted.internet.task import Clock
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -63,6 +65,20 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(arguments[-3:], ("msrpconf-server", "-c", "x"))
         self.assertEqual(environment, {"PATH": "/bin"})
         self.assertEqual(descriptors, {0: "w", 1: 1, 2: 2})
+
+    def test_how_it_died_is_told(self) -> None:
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        self.patch(self.child, "log", Logger(observer=observer))
+        self.children.startService()
+        for reason, said in (
+            (ProcessDone(0), "exit status 0"),
+            (ProcessTerminated(1), "exit status 1"),
+            (ProcessTerminated(None, 9), "killed by SIGKILL"),
+        ):
+            self.child.processEnded(Failure(reason))
+            self.assertIn(f"server process east-1 has ended: {said}; it is started", lines[-1])
+            self.reactor.advance(LAST_WAIT)
 
     def test_one_that_dies_is_started_again_after_longer_and_longer(self) -> None:
         self.children.startService()
