@@ -91,12 +91,16 @@ def of_child(config: Config, number: int, sockets: str | None) -> Config:
     return evolve(config, server=own, management=evolve(config.management, listen=management))
 
 
-def of_parent(config: Config, sockets: str) -> Config:
-    """The configuration of the focus and dispatcher that stand before such servers."""
-    servers = tuple(control_of(sockets, number + 1) for number in range(config.server.processes))
+def of_parent(config: Config, sockets: str, count: int) -> Config:
+    """The configuration of the focus and dispatcher that stand before `count` such servers.
+
+    Of the table of these it has how many they should be.
+    """
+    servers = tuple(control_of(sockets, number + 1) for number in range(count))
     return evolve(
         config,
         dispatcher=evolve(config.dispatcher, servers=servers),
+        server=type(config.server)(processes=config.server.processes),
         written=config.written - {"server"} | {"dispatcher"},
     )
 

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from msrpconf import config_processes
 from msrpconf.config import Config, ConfigError
+from msrpconf.services.reloading import differences
 
 
 class ProcessesTests(SynchronousTestCase):
@@ -24,7 +25,9 @@ class ProcessesTests(SynchronousTestCase):
         config = Config.parse(text, "x")
         config.check()
         self.assertEqual(config_processes.names(config), ["chat-1", "chat-2", "chat-3"])
-        parent = config_processes.of_parent(config.only("focus", "dispatcher", "management"), "/s")
+        parent = config_processes.of_parent(
+            config.only("focus", "dispatcher", "management"), "/s", 3
+        )
         parent.check()
         self.assertEqual(parent.components, {"focus", "dispatcher", "management"})
         servers = ["unix:/s/1.sock", "unix:/s/2.sock", "unix:/s/3.sock"]
@@ -70,7 +73,10 @@ class ProcessesTests(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         path.write_text("[focus]\n[server]\nprocesses = 2\n")
         config = Config.load(path).only("focus", "dispatcher")
-        parent = config.made(lambda found: config_processes.of_parent(found, "/s"))
+        parent = config.made(lambda found: config_processes.of_parent(found, "/s", 2))
         self.assertEqual(parent.read_again(), parent)
-        path.write_text("[focus]\n[server]\nprocesses = 3\n")
-        self.assertEqual(len(parent.read_again().dispatcher.servers), 3)
+        path.write_text("[focus]\n[server]\nprocesses = 3\ngrace = 2.0\n")
+        again = parent.read_again()
+        # Those that there are; the third waits for a restart.
+        self.assertEqual(again.dispatcher, parent.dispatcher)
+        self.assertEqual(differences(parent, again), ["server.processes"])

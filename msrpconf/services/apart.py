@@ -196,11 +196,20 @@ class ServerApart(MultiService):
 
 
 class FocusApart(MultiService):
-    """A focus with its dispatcher, or linked to one by itself: servers are elsewhere."""
+    """A focus with its dispatcher, or linked to one by itself: servers are elsewhere.
+
+    `more_tables` of its configuration are of concern to it when the file is read again.
+    """
 
     name = "msrpconf-focus"
 
-    def __init__(self, config: Config, reactor: Any, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        trace: Trace | None = None,
+        more_tables: frozenset[str] = frozenset(),
+    ) -> None:
         MultiService.__init__(self)
         self.config = config
         self.focus = FocusService(
@@ -242,7 +251,9 @@ class FocusApart(MultiService):
             )
             self.focus.focus.published = self.presence.states.handle
             self.presence.agent.agent.elsewhere = self.focus.focus.serve
-        tables = FOCUS_TABLES if self.dispatcher is None else FOCUS_TABLES | {"dispatcher"}
+        tables = FOCUS_TABLES | more_tables
+        if self.dispatcher is not None:
+            tables |= {"dispatcher"}
         self._reloading = Reloading(config, self._apply, FOCUS_LIVE | DISPATCHER_LIVE, tables)
         self._started = False
         self.management = self._make_management(reactor)

@@ -45,11 +45,12 @@ class HostService(MultiService):
         if "focus" in config.components:
             self._sockets = tempfile.mkdtemp(prefix="msrpconf-")
             parts = "focus", "dispatcher", "presence", "management"
-            sockets = self._sockets
+            # So many are started: when the file is read again, there may be another number in it.
+            sockets, count = self._sockets, config.server.processes
             parent = config.only(*parts).made(
-                lambda found: config_processes.of_parent(found, sockets)
+                lambda found: config_processes.of_parent(found, sockets, count)
             )
-            self.focus = FocusApart(parent, reactor, trace)
+            self.focus = FocusApart(parent, reactor, trace, more_tables=frozenset({"server"}))
         self.children = Children(
             reactor,
             [
