@@ -97,6 +97,8 @@ class RosterView:
                 return "The room has not told yet who is here."
             return f"{count} here; the room does not tell who."
         expected = sum(map(is_expected, roster.users.values()))
+        if not here and not expected:
+            return "Nobody is here."
         return f"{here} here" + (f", {expected} invited" if expected else "") + ":"
 
     def _described(self, user: User) -> str:

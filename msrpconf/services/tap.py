@@ -201,7 +201,25 @@ def unusable_addresses(config: Config) -> list[str]:
             except OSError as error:
                 problems.append(f"{address}: {error.strerror or error}")
         problems += _unusable_management(config, opened)
-    return problems
+    return problems + _unusable_sockets(config)
+
+
+def _unusable_sockets(config: Config) -> list[str]:
+    """The Unix sockets whose directory is not there."""
+    wanted = {
+        "[server] control": config.server.control if "server" in config.components else None,
+        "[dispatcher] listen": config.dispatcher.listen,
+        "[management] listen": (
+            config.management.listen if "management" in config.components else None
+        ),
+    }
+    return [
+        f"unix:{address.path} of {key}: there is no directory {Path(address.path).parent}"
+        for key, address in wanted.items()
+        if address is not None
+        and address.path is not None
+        and not Path(address.path).parent.is_dir()
+    ]
 
 
 def _listens(config: Config) -> list[Address]:

@@ -140,6 +140,19 @@ class MakeServiceTests(SynchronousTestCase):
             )
             self.assertEqual(unusable_addresses(settings), [f"{address}: Address already in use"])
 
+    def test_a_unix_socket_in_no_directory(self) -> None:
+        nowhere = ListenAddress("", 0, "/nowhere/server.sock")
+        settings = evolve(
+            config("udp:127.0.0.1:0"),
+            management=ManagementConfig(nowhere),
+            written=frozenset({"focus", "server", "management"}),
+        )
+        said = "unix:/nowhere/server.sock of [management] listen: there is no directory /nowhere"
+        self.assertEqual(unusable_addresses(settings), [said])
+        there = ListenAddress("", 0, self.mktemp())
+        settings = evolve(settings, management=ManagementConfig(there))
+        self.assertEqual(unusable_addresses(settings), [])
+
     def test_an_address_that_is_wanted_twice_is_taken(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
