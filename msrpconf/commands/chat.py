@@ -20,7 +20,7 @@ from msrpconf.commands.visiting import Visit, Visitor, visit_options
 from msrpconf.visible import visible
 
 
-@click.command()
+@click.command(short_help="Talk in a room.")
 @click.option(
     "--panel/--no-panel",
     default=True,

@@ -22,7 +22,7 @@ from msrpconf.visible import visible
 _Transfer = Callable[[Chat], Deferred[FileSelector]]
 
 
-@click.command()
+@click.command(short_help="Give a file to a room.")
 @visit_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def put(file: Path, **options: Any) -> None:
@@ -35,7 +35,7 @@ def put(file: Path, **options: Any) -> None:
     run(lambda reactor: transfer(reactor, visit, lambda chat: chat.send_file(file, shown(file))))
 
 
-@click.command()
+@click.command(short_help="Fetch a file from a room.")
 @visit_options
 @click.argument("file")
 @click.option(

@@ -43,7 +43,7 @@ _days = click.option(
 _names = click.argument("names", nargs=-1, required=True, metavar="NAME [OTHER]...")
 
 
-@click.group()
+@click.group(short_help="Make certificates for links and for SIP.")
 def pki() -> None:
     """Make certificates for the links between servers, dispatchers and focuses, and for SIP.
 

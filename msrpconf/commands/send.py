@@ -17,7 +17,7 @@ from msrpconf.commands.visiting import Visit, Visitor, visit_options
 from msrpconf.visible import visible
 
 
-@click.command()
+@click.command(short_help="Say something in a room, or give it files.")
 @visit_options
 @click.option(
     "--file",

@@ -15,7 +15,7 @@ POLL = 1.0
 name_argument = click.argument("name", metavar="NAME")
 
 
-@click.group()
+@click.group(short_help="Conference servers apart, and their rooms.")
 def server() -> None:
     """Conference servers apart: show them, and where rooms live.
 

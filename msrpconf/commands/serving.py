@@ -10,7 +10,7 @@ import click
 from msrpconf.commands.managing import Server, deadline_option, managed
 
 
-@click.command()
+@click.command(short_help="Show a server at a glance.")
 @managed
 def status(server: Server) -> None:
     """Show a server, or a dispatcher, at a glance: whether it is ready, and how much goes on.
@@ -68,7 +68,7 @@ _SHOWN = {"focus": _of_focus, "dispatcher": _of_dispatcher, "server": _of_server
 """What is shown of each kind of process, by the key that names it."""
 
 
-@click.command()
+@click.command(short_help="Take nobody new in, before a stop.")
 @deadline_option
 @managed
 def drain(server: Server, deadline: int | None) -> None:
@@ -93,7 +93,7 @@ def undrain(server: Server) -> None:
     server.show(server.ask("DELETE", "v1", "drain"), "people are taken in again")
 
 
-@click.command()
+@click.command(short_help="Read the configuration again.")
 @managed
 def reload(server: Server) -> None:
     """Read the configuration and the static rooms again, without a restart.

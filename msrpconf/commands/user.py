@@ -20,7 +20,7 @@ MAX_PASSWORD = 1000
 """Characters of a password."""
 
 
-@click.group()
+@click.group(short_help="Users and passwords, where a server asks.")
 @click.option(
     "--config",
     "-c",

@@ -23,7 +23,7 @@ from msrpconf.protocols.watcher_info import Watcher
 from msrpconf.visible import visible, visible_lines
 
 
-@click.command()
+@click.command(short_help="Print what happens in a room.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option(
     "--watchers", is_flag=True, help="Print who watches your room instead, and who asks to."
