@@ -51,6 +51,8 @@ _OBSERVERS = {
     "json": "msrpconf.services.log.json_observer",
 }
 
+_INPUT = 0
+
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -301,7 +303,18 @@ class ServerProcess(Service):
         """Twisted would have twistd die of the signal that it has handled, with that status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+        terminal = os.isatty(_INPUT)
+        signal.signal(
+            signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up, terminal)
+        )
+
+    def _hung_up(self, had_terminal: bool) -> None:
+        """SIGHUP: somebody wants the configuration to be read, or has closed our terminal."""
+        if had_terminal and not os.isatty(_INPUT):
+            # Who started it there cannot see it any more, and would find its ports taken.
+            self._stop("SIGHUP, and the terminal is gone")
+        else:
+            self._reload()
 
     def _reload(self) -> None:
         """SIGHUP: read the configuration again."""

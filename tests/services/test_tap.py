@@ -358,3 +358,22 @@ class TwistdTests(ProcessCase):
         )
         self.assertNotIn("geheim", twistd.output + twistd.errors)
         self.assertNotIn("Traceback", twistd.output + twistd.errors)
+
+    @inlineCallbacks
+    def test_it_ends_with_its_terminal(self) -> Generator[Deferred[Any], Any, None]:
+        """Nobody could see it any more, and it would keep the ports."""
+        file = self.directory / "msrpconf.toml"
+        ports = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[server]\nlisten = ["tcp:127.0.0.1:0"]\n'
+        file.write_text(f'{ports}files = "files"\n[focus]\n')
+        arguments = ("--pidfile=", "msrpconf", "-c", str(file))
+        server = self.start("twistd", "-n", *arguments, terminal=True)
+        found = yield server.shows(r"join with: \S*msrpconf chat (\S+)")
+        alice = self.start("msrpconf", "chat", found[1], "--as", "alice")
+        yield alice.shows("You are in")
+        # Where the terminal is there, the signal has the configuration read.
+        server.signals("HUP")
+        yield server.shows("SIGHUP: changed nothing")
+        server.transport.loseConnection()  # type: ignore[union-attr]
+        yield alice.shows("The conference server is shutting down")
+        status = yield server.ends()
+        self.assertEqual(status, 0, server)
