@@ -133,6 +133,16 @@ class Msrpconf:
 
         Raises StartError with the end of the log.
         """
+        for _ in range(2):
+            try:
+                return cls._start(directory, cpu)
+            except StartError as error:
+                if "in use" not in str(error):
+                    raise  # else somebody has been given the port meanwhile
+        return cls._start(directory, cpu)
+
+    @classmethod
+    def _start(cls, directory: Path, cpu: int | None) -> Msrpconf:
         ports = {
             "sip": free_port(socket.SOCK_DGRAM),
             "msrp": free_port(socket.SOCK_STREAM),
