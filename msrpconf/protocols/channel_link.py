@@ -125,6 +125,8 @@ class Link(TwistedProtocol):
         """What the other side has said of itself; None before that."""
         self.up = False
         self.counters = LinkCounters()
+        self.on_read: Callable[[], object] = lambda: None
+        """Called when all that has come at one time has been handled."""
         self.pinged: float | None = None
         """When the last PING was answered, in the clock's seconds; None before that."""
         self.round_trip: float | None = None
@@ -377,11 +379,12 @@ class Link(TwistedProtocol):
             return
         for each in messages:
             if self._why is not None:
-                return
+                break
             if isinstance(each.message, Request):
                 self._asked(each.message, each.transaction)
             else:
                 self._answered(each.message, each.transaction)
+        self.on_read()
 
     def _answered(self, response: Response, token: str) -> None:
         found = self._waiting.pop(token, None)

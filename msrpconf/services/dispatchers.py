@@ -81,6 +81,7 @@ class DispatcherLinks(LinkServer):
 
     def came(self, link: Link) -> None:
         """Tell a dispatcher all that there is."""
+        link.on_read = self.telling.tell_touched
         self.telling.tell_all(link)
         self.on_up()
 
@@ -105,7 +106,8 @@ class DispatcherLinks(LinkServer):
         touched = {(request.call_id, ours or "", request.from_.tag)}
         if request.method == "CANCEL":
             touched |= self.telling.of_call(request.call_id, request.from_.tag)
-        self.telling.changed(touched)
+        # Told with the answers to all that has come at one time: they are written together.
+        self.telling.touched |= touched
         return response
 
     def request(self, message: Request) -> Deferred[Response]:

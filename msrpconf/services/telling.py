@@ -36,6 +36,8 @@ class Telling:
         self._control = control
         self._clock = clock
         self._links = links
+        self.touched: set[DialogId] = set()
+        """Dialogs of which something may have to be told soon: with `tell_touched`."""
         self._told: dict[DialogId, DialogRecord] = {}
         self._by_call: dict[tuple[str, str | None], set[DialogId]] = {}
         self._moves: dict[DialogId, int] = {}
@@ -129,9 +131,15 @@ class Telling:
             touched.add(record.id)
         self.changed(touched)
 
+    def tell_touched(self) -> None:
+        """Tell all dispatchers what has become of the dialogs that requests were about."""
+        if self.touched:
+            self.changed(set())
+
     def changed(self, touched: set[DialogId]) -> None:
         """Tell all dispatchers what has become of some dialogs, if they know it differently."""
         changed, ended = [], []
+        touched, self.touched = self.touched | touched, set()
         for dialog_id in touched:
             record, told = self._leg(dialog_id), self._told.get(dialog_id)
             if record is None:
