@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -455,7 +455,15 @@ class Link(TwistedProtocol):
             self.log.failure(text, failure, method=request.method)
             respond(request.response(500))
 
-        maybeDeferred(handler, request).addCallbacks(respond, failed)
+        try:
+            answer = handler(request)
+        except Exception:  # as from a Deferred
+            failed(Failure())
+            return
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(respond, failed)
+        else:
+            respond(answer)
 
     def _respond(self, request: Request, token: str, response: Response) -> None:
         if self._closed:

@@ -396,6 +396,9 @@ class DispatcherService(Service):
 
     def request(self, message: Request) -> Deferred[Response]:
         """Sends a client's request to the server that has its room or dialog. See `Channel`."""
+        link = self._routing.straight(message)
+        if link is not None:
+            return link.request(message)
         return Deferred.fromCoroutine(self._routing.route(message))
 
     def hung_up(self, entry: ServerEntry, record: DialogRecord) -> None:

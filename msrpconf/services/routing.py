@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from msrpconf.conference.leg import CONFERENCE
 from msrpconf.dispatch.records import DialogId
 from msrpconf.dispatch.tables import ServerEntry
+from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.sip.message import Request, Response
 from msrpconf.protocols.sip.uri import parse_uri
 from msrpconf.services.claims import RoomClaims
@@ -65,6 +66,17 @@ class Routing:
             if refusal is not None:
                 return refusal
         return await self._to_room(message, room)
+
+    def straight(self, message: Request) -> Link | None:
+        """The link for a request in a dialog of which nothing has to be found out; else None."""
+        tag = message.to.tag
+        if tag is None:
+            return None
+        dialog_id = message.call_id, tag, message.from_.tag
+        entry = self._tables.of_dialog(dialog_id)
+        if entry is None or self._dispatcher.moves.is_waiting(dialog_id):
+            return None
+        return self._dispatcher.links.get(entry.name)
 
     @property
     def held(self) -> int:
