@@ -126,7 +126,8 @@ class Link(TwistedProtocol):
         self.up = False
         self.counters = LinkCounters()
         self.on_read: Callable[[], object] = lambda: None
-        """Called when all that has come at one time has been handled."""
+        """Called when all that has come at one time has been handled, before its answers go."""
+        self._answers: list[bytes] | None = None
         self.pinged: float | None = None
         """When the last PING was answered, in the clock's seconds; None before that."""
         self.round_trip: float | None = None
@@ -245,7 +246,13 @@ class Link(TwistedProtocol):
         """Say no more; what is to be written is."""
         self._end(why)
 
+    def _write_answers(self) -> None:
+        answers, self._answers = self._answers, None
+        for octets in answers or ():
+            self._write(octets)
+
     def _end(self, why: str) -> None:
+        self._write_answers()
         self._why = self._why or why
         self.up = False
         transport: Any = self.transport
@@ -377,6 +384,7 @@ class Link(TwistedProtocol):
         except ChannelSyntaxError as error:
             self._abort(f"it does not speak our protocol: {error}")
             return
+        self._answers = []
         for each in messages:
             if self._why is not None:
                 break
@@ -385,6 +393,7 @@ class Link(TwistedProtocol):
             else:
                 self._answered(each.message, each.transaction)
         self.on_read()
+        self._write_answers()
 
     def _answered(self, response: Response, token: str) -> None:
         found = self._waiting.pop(token, None)
@@ -441,7 +450,7 @@ class Link(TwistedProtocol):
 
         def respond(response: Response) -> None:
             self._handling -= 1
-            self._respond(request, token, response)
+            self._respond(request, token, response, self._answers)
 
         def failed(failure: Failure) -> None:
             if failure.check(SipSyntaxError) is not None:
@@ -465,7 +474,9 @@ class Link(TwistedProtocol):
         else:
             respond(answer)
 
-    def _respond(self, request: Request, token: str, response: Response) -> None:
+    def _respond(
+        self, request: Request, token: str, response: Response, later: list[bytes] | None = None
+    ) -> None:
         if self._closed:
             return
         self.counters.count(RECEIVED, request.method, response.status)
@@ -474,4 +485,7 @@ class Link(TwistedProtocol):
         except (ChannelSyntaxError, SipSyntaxError) as error:
             self.log.error("an answer cannot be sent: {error}", error=str(error))
             octets = encode(Response(500, "The answer cannot be sent"), token)
-        self._write(octets)
+        if later is None:
+            self._write(octets)
+        else:
+            later.append(octets)

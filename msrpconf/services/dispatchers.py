@@ -106,7 +106,7 @@ class DispatcherLinks(LinkServer):
         touched = {(request.call_id, ours or "", request.from_.tag)}
         if request.method == "CANCEL":
             touched |= self.telling.of_call(request.call_id, request.from_.tag)
-        # Told with the answers to all that has come at one time: they are written together.
+        # Told before the answers to all that has come at one time: see `Link.on_read`.
         self.telling.touched |= touched
         return response
 

@@ -218,6 +218,17 @@ class RequestTests(LinkTestCase):
         self.turn()
         self.assertEqual(self.successResultOf(first).call_id, "a")
 
+    def test_what_is_told_of_all_that_was_read_goes_before_the_answers(self) -> None:
+        def tell() -> None:
+            self.server.on_read = lambda: None
+            self.server.request(sip("PUBLISH"))
+
+        self.server.on_read = tell
+        self.server.dataReceived(encode(sip("OPTIONS"), "a") + encode(sip("OPTIONS"), "b"))
+        written = [each.message for each in ChannelParser().receive(self.wires[0].value())]
+        kinds = [each.method if isinstance(each, Request) else each.status for each in written]
+        self.assertEqual(kinds, ["PUBLISH", 200, 200])
+
     def test_an_answer_comes_in_time_or_not_at_all(self) -> None:
         self.answering = self.later
         answer = self.dispatcher.request(sip())

@@ -17,6 +17,7 @@ from msrpconf.conference.settings import ServerSettings
 from msrpconf.dispatch.records import Changes
 from msrpconf.protocols.channel import ChannelClosed
 from msrpconf.protocols.channel_address import ChannelAddress
+from msrpconf.protocols.channel_codec import ChannelParser
 from msrpconf.protocols.channel_hello import Hello
 from msrpconf.protocols.channel_link import Link
 from msrpconf.protocols.sip.headers import Reason
@@ -186,6 +187,23 @@ class DispatchTestCase(SynchronousTestCase):
 
     def byes(self) -> list[str]:
         return [request.call_id for request in self.sent if request.method == "BYE"]
+
+
+class ToldTests(DispatchTestCase):
+    names = ("east",)
+
+    def test_calls_of_one_moment_are_told_of_once_and_before_the_answers(self) -> None:
+        cable = self.cables["east"]
+        for call_id in ("call-1", "call-2"):
+            self.dispatcher.request(self.invite(call_id))
+        octets = cable.pipes[0].value()
+        cable.pipes[0].clear()
+        cable.ends[1].dataReceived(octets)
+        found = [each.message for each in ChannelParser().receive(cable.pipes[1].value())]
+        kinds = [each.method if isinstance(each, Request) else each.status for each in found]
+        self.assertEqual(kinds, ["SYNC", 200, 200])
+        self.turn()
+        self.assertEqual(len(self.dispatcher.tables.servers["east"].dialogs), 2)
 
 
 class PlacementTests(DispatchTestCase):
